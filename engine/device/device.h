@@ -1,0 +1,168 @@
+/* The device layer: everything Mare asks of Vulkan. No Vulkan type is seen above this header.
+ *
+ * One device, one queue, submissions in order. All functions are called from the thread that owns
+ * the context, except dev_pipeline_create(), which worker threads may call side by side. */
+#ifndef MARE_DEVICE_DEVICE_H
+#define MARE_DEVICE_DEVICE_H
+
+#include "base/status.h"
+
+typedef struct dev_device dev_device;
+typedef struct dev_buffer dev_buffer;
+typedef struct dev_pipeline dev_pipeline;
+typedef struct dev_recorder dev_recorder;
+
+typedef enum dev_type {
+    DEV_DISCRETE,
+    DEV_INTEGRATED,
+    DEV_VIRTUAL,
+    DEV_CPU,
+    DEV_OTHER
+} dev_type; /* in the order of preference */
+
+/* Optional capabilities; the names in MARE_CAPS are those of dev_feature_name(). */
+typedef enum dev_feature {
+    DEV_STORAGE16,        /* 16-bit storage buffer access */
+    DEV_STORAGE8,         /* 8-bit storage buffer access */
+    DEV_FLOAT16,          /* f16 arithmetic */
+    DEV_INT8,             /* 8-bit integer arithmetic */
+    DEV_SUBGROUP,         /* basic, vote, ballot, arithmetic and shuffle subgroup operations */
+    DEV_SUBGROUP_SIZE,    /* required subgroup size and full subgroups */
+    DEV_PUSH_DESCRIPTOR,  /* VK_KHR_push_descriptor */
+    DEV_BUFFER_ADDRESS,   /* buffer device addresses */
+    DEV_COOP_MATRIX,      /* VK_KHR_cooperative_matrix */
+    DEV_MEMORY_BUDGET,    /* VK_EXT_memory_budget */
+    DEV_TIMESTAMPS,       /* timestamp queries on the compute queue */
+    DEV_UNIFIED,          /* device memory that the host can map: no staging */
+    DEV_FEATURES
+} dev_feature;
+
+const char *dev_feature_name(dev_feature f);
+
+typedef struct dev_caps {
+    char name[256], driver[256];
+    dev_type type;
+    uint32_t vendor, device_id, driver_version, api_version;
+    uint8_t cache_uuid[16];
+    uint64_t memory;              /* bytes of the largest device-local heap */
+    bool has[DEV_FEATURES];
+    uint32_t workgroup;           /* invocations a workgroup */
+    uint32_t workgroup_size[3];   /* and per axis */
+    uint32_t shared;              /* bytes of shared memory a workgroup */
+    uint32_t push_constants;      /* bytes */
+    uint32_t storage_buffers;     /* bindings a stage */
+    uint64_t binding;             /* bytes that one storage binding may cover */
+    uint64_t allocation;          /* bytes of the largest single allocation */
+    uint32_t groups[3];           /* workgroups an axis */
+    uint32_t subgroup;            /* default subgroup size */
+    uint32_t subgroup_min, subgroup_max; /* with DEV_SUBGROUP_SIZE */
+    uint32_t offset_alignment;    /* of storage and uniform bindings, at most 256 */
+    double timestamp_ns;          /* nanoseconds a timestamp tick */
+} dev_caps;
+
+/* Text for people: "cpu", "discrete", ... */
+const char *dev_type_name(dev_type t);
+
+/* Applies a MARE_CAPS text to caps: a comma-separated list of `baseline`, `phone`, `-feature`,
+ * and `limit=value` with the limits workgroup, shared, push_constants, storage_buffers, binding,
+ * groups, subgroup. Limits only go down. An unknown word is MARE_E_ARGUMENT and lists the known. */
+mare_status dev_caps_apply(dev_caps *caps, const char *text, mare_error *e);
+
+/* All devices of the machine, best first (discrete, integrated, virtual, CPU). With no Vulkan
+ * loader or no driver: MARE_E_NO_DEVICE, and the text says which. The caller frees *out. */
+mare_status dev_list(dev_caps **out, int *count, mare_error *e);
+
+typedef struct dev_options {
+    const char *device;   /* index in dev_list's order, part of a name, or a type; null: first */
+    const char *caps;     /* dev_caps_apply() text; null: none */
+    uint64_t memory_cap;  /* bytes of device memory that may be taken; 0: no cap */
+    bool validate;        /* turn the Khronos validation layer on, when installed */
+} dev_options;
+
+/* Makes an instance and a device of its own, then adopts it. */
+mare_status dev_create(const dev_options *o, mare_error *e, dev_device **out);
+/* Adopts a device that the host made: a struct mare_vulkan_device of <mare/vulkan.h>. */
+struct mare_vulkan_device;
+mare_status dev_adopt(const struct mare_vulkan_device *host, const dev_options *o, mare_error *e,
+                      dev_device **out);
+/* Waits for the device, gives back all that was made on it. Null is allowed. */
+void dev_destroy(dev_device *d);
+const dev_caps *dev_get_caps(const dev_device *d);
+/* Messages of the validation layer so far (errors and warnings); their last text in *last. */
+int dev_validation_messages(const dev_device *d, const char **last);
+
+/* ---- Memory ------------------------------------------------------------------------------- */
+
+/* Device buffers are padded to a multiple of 256 bytes, so that a kernel may read and write whole
+ * 16-byte groups at the end. A zero-byte buffer is legal. New contents are undefined. On failure
+ * cached memory is given back first, then MARE_E_DEVICE_MEMORY with the figures. */
+mare_status dev_buffer_create(dev_device *d, uint64_t bytes, dev_buffer **out);
+/* Reference counts. The last release may come while the device still reads the buffer: its memory
+ * is used again only by work submitted later. */
+void dev_buffer_retain(dev_buffer *b);
+void dev_buffer_release(dev_buffer *b);
+uint64_t dev_buffer_bytes(const dev_buffer *b);
+
+/* Copies host data in, in order with the work submitted before and after it. The data is taken
+ * over before the call returns. Offsets and sizes need no alignment. */
+mare_status dev_upload(dev_device *d, dev_buffer *b, uint64_t offset, const void *data,
+                       uint64_t bytes);
+/* Waits for the work submitted before, and copies out. */
+mare_status dev_download(dev_device *d, dev_buffer *b, uint64_t offset, void *data, uint64_t bytes);
+
+typedef struct dev_memory {
+    uint64_t used;      /* bytes in buffers alive now */
+    uint64_t cached;    /* bytes kept for reuse */
+    uint64_t peak;      /* highest `used` since the last dev_memory_reset_peak() */
+    uint64_t cap;       /* 0: none */
+    uint64_t available; /* what the driver says is left, with DEV_MEMORY_BUDGET; else 0 */
+} dev_memory;
+void dev_memory_stats(dev_device *d, dev_memory *out);
+void dev_memory_reset_peak(dev_device *d);
+void dev_memory_set_cap(dev_device *d, uint64_t bytes);
+/* Gives cached memory back to the driver. */
+void dev_memory_trim(dev_device *d);
+
+/* ---- Pipelines ---------------------------------------------------------------------------- */
+
+/* Every kernel has binding 0 = its parameter block, a uniform buffer, and bindings 1..buffers =
+ * storage buffers. Specialisation constants have ids 0..n_spec-1. The driver's pipeline cache
+ * stands behind this; dev_pipeline_cache_* move it to and from a file. */
+mare_status dev_pipeline_create(dev_device *d, const uint32_t *spirv, size_t words, int buffers,
+                                const uint32_t *spec, int n_spec, dev_pipeline **out,
+                                mare_error *e);
+void dev_pipeline_destroy(dev_pipeline *p);
+/* The driver's cache as bytes (malloc'ed); loading foreign or torn data is harmless. */
+mare_status dev_pipeline_cache_save(dev_device *d, void **data, size_t *len);
+void dev_pipeline_cache_load(dev_device *d, const void *data, size_t len);
+
+/* ---- Recording and submission ------------------------------------------------------------- */
+
+typedef struct dev_binding {
+    dev_buffer *buffer;
+    uint64_t offset, bytes; /* offset: a multiple of 256; bytes: at most caps.binding */
+} dev_binding;
+
+/* A recorder collects commands; submitting sends and recycles it. Buffers named in it are retained
+ * until the device is done with them. Submissions run in order, each sees the writes of those
+ * before it. */
+mare_status dev_record(dev_device *d, dev_recorder **out);
+/* One dispatch. params: n_params 32-bit words, copied (at most 1,024 bytes). */
+mare_status dev_cmd_dispatch(dev_recorder *r, dev_pipeline *p, const uint32_t *params, int n_params,
+                             const dev_binding *bindings, int n_bindings, const uint32_t groups[3]);
+/* Writes of the dispatches before are seen by those after, and may overwrite what was read. */
+void dev_cmd_barrier(dev_recorder *r);
+/* Fills `bytes` (a multiple of 4) with a 32-bit value. */
+void dev_cmd_fill(dev_recorder *r, dev_buffer *b, uint64_t offset, uint64_t bytes, uint32_t value);
+mare_status dev_submit(dev_recorder *r);
+/* Throws a recorder away unsent. */
+void dev_discard(dev_recorder *r);
+/* Blocks, without spinning, until all submitted work is done. */
+mare_status dev_wait(dev_device *d);
+/* Runs what r holds, alone, and measures: seconds by timestamps where the device has them, else by
+ * the host's clock around a waited submission. For tuning and benchmarks. */
+mare_status dev_submit_timed(dev_recorder *r, double *seconds);
+/* True once the device was lost; every later call answers MARE_E_DEVICE_LOST. */
+bool dev_lost(const dev_device *d);
+
+#endif

@@ -1,0 +1,178 @@
+/* The graph: lazy tensors as reference-counted nodes, the description of an op, gradients.
+ * Nothing here knows a GPU. */
+#ifndef MARE_GRAPH_GRAPH_H
+#define MARE_GRAPH_GRAPH_H
+
+#include "base/arena.h"
+#include "base/rng.h"
+#include "base/status.h"
+#include "base/vec.h"
+
+enum { MAX_DIMS = MARE_MAX_DIMS, MAX_INPUTS = 8, MAX_DYN = 4 };
+
+/* ---- dtype and shape (graph/shape.c) ------------------------------------------------------ */
+
+typedef struct shape {
+    int rank;
+    int64_t dim[MAX_DIMS];
+} shape;
+
+/* shape_of(3, 2, 3, 4) is [2, 3, 4]. */
+shape shape_of(int rank, ...);
+int64_t shape_count(const shape *s); /* elements; 1 for rank 0 */
+bool shape_equal(const shape *a, const shape *b);
+/* "[2, 3, 4]" into buf, which is returned. */
+enum { SHAPE_TEXT = 192 };
+const char *shape_text(const shape *s, char buf[SHAPE_TEXT]);
+/* NumPy broadcasting; false when the shapes do not fit. */
+bool shape_broadcast(const shape *a, const shape *b, shape *out);
+/* Axis -rank..rank-1 as 0..rank-1; -1 when out of range. */
+int shape_axis(const shape *s, int axis);
+/* Row-major strides, in elements. */
+void shape_strides(const shape *s, int64_t stride[MAX_DIMS]);
+
+bool dtype_is_float(mare_dtype t);
+/* The dtype of an operation on a and b: bool < u8 < i32 < f16 < f32. */
+mare_dtype dtype_promote(mare_dtype a, mare_dtype b);
+/* value as a 32-bit word holding dtype t: bits of an f32 (also for f16), else the integer. */
+uint32_t dtype_word(mare_dtype t, double value);
+double dtype_value(mare_dtype t, uint32_t word);
+/* n elements of dtype t, packed in memory, to doubles and back (rounding to nearest even,
+ * saturating integers; NaN becomes 0 in integers). */
+void dtype_unpack(mare_dtype t, const void *data, double *out, int64_t n);
+void dtype_pack(mare_dtype t, const double *in, void *data, int64_t n);
+
+/* Where a tensor's elements lie in its storage, in elements. */
+typedef struct view {
+    int64_t offset;
+    int64_t stride[MAX_DIMS];
+} view;
+bool view_contiguous(const shape *s, const view *v); /* row-major, any offset */
+
+/* ---- Nodes -------------------------------------------------------------------------------- */
+
+typedef struct graph graph;
+typedef struct node node;
+typedef struct op op;
+
+/* Memory that holds evaluated values; made by the plan layer. */
+typedef struct storage {
+    int refs;
+    void (*destroy)(struct storage *);
+} storage;
+void storage_release(storage *s); /* null is allowed */
+
+struct node {
+    int refs;
+    graph *g;
+    const op *op;
+    mare_dtype dtype;
+    shape shape;
+    int n_in;
+    node **in;
+    const void *attr;      /* op->attr_size bytes; part of the structural hash */
+    int n_dyn;
+    uint32_t dyn[MAX_DYN]; /* values that may change from step to step: in no hash */
+    storage *store;        /* null until evaluated */
+    view view;             /* into store */
+    bool requires_grad;
+    bool spent;            /* backward() went through: the graph behind may be let go */
+    node *grad;            /* of a leaf that requires it, after backward() */
+    int64_t lo, hi;        /* known range of an integer tensor, when lo <= hi */
+    const char *file;      /* the script's line that made it; null when unknown */
+    int line;
+    uint64_t mark, index;  /* scratch for walks: see graph_walk */
+};
+
+struct graph {
+    mare_error *error;
+    VEC(node *) fresh;     /* nodes made since the scope opened, each with one reference */
+    int scopes;
+    int no_grad;           /* > 0: new nodes require no gradient */
+    uint64_t walks;        /* number of the newest walk, for node.mark */
+    size_t alive;          /* nodes alive */
+    rng random;            /* stream that random ops draw their counters from */
+    const char *file;      /* where the script is now, for new nodes; an interned string */
+    int line;
+    arena strings;
+};
+
+void graph_init(graph *g, mare_error *e);
+void graph_free(graph *g);
+/* The script's position for nodes made from here on; file is copied (once a name). */
+void graph_set_location(graph *g, const char *file, int line);
+
+/* Building is done inside a scope. Every function below that returns a node returns a borrowed
+ * one, alive until the outermost scope ends (or longer, if it was retained); null means that it
+ * failed, with the reason in g->error. Null inputs give null, so that calls nest without checks. */
+void graph_scope_begin(graph *g);
+void graph_scope_end(graph *g);
+node *node_retain(node *n);
+void node_release(node *n); /* null is allowed */
+
+/* A node of op over inputs; attr (op->attr_size bytes, zero-filled padding) is copied. Runs
+ * op->infer, which sets dtype and shape or refuses. */
+node *node_new(graph *g, const op *op, node *const *in, int n_in, const void *attr);
+/* An evaluated leaf over storage (takes over one reference of it, also on failure). */
+node *node_leaf(graph *g, storage *s, mare_dtype t, const shape *sh, const view *v);
+/* A rank-0 constant. Its value is in no hash. */
+node *node_const(graph *g, mare_dtype t, double value);
+/* Is this node a constant of node_const()? */
+bool node_is_const(const node *n);
+
+/* Refuses with MARE_E_SHAPE: "matmul: [2, 3] and [4, 5]: inner dimensions 3 and 4 differ (train.lua:12)".
+ * Returns null, so that an infer function can `return graph_fail(...) != NULL`. */
+node *graph_fail(graph *g, mare_status code, const char *fmt, ...) MARE_PRINTF(3, 4);
+
+/* Every node that `roots` need and that is not evaluated, inputs before users; evaluated inputs
+ * are listed too, as leaves. order is malloc'ed; node.index is its place in it. */
+mare_status graph_order(graph *g, node *const *roots, int n_roots, node ***order, int *count);
+
+/* ---- Gradients (graph/grad.c) ------------------------------------------------------------- */
+
+/* d(sum of y * gy) / d(xs[i]) as new graph nodes in gx[i]; null where y does not depend on xs[i].
+ * gy null: y must have one element, and ones are used. */
+mare_status graph_grad(graph *g, node *y, node *gy, node *const *xs, int n, node **gx);
+/* The same for every leaf that requires a gradient behind y: adds to leaf->grad. */
+mare_status graph_backward(graph *g, node *y, node *gy, bool retain_graph);
+
+/* ---- Ops ---------------------------------------------------------------------------------- */
+
+struct lowering;
+struct operand;
+
+/* A case for the tests that walk the registry: inputs of these shapes, with values drawn from
+ * lo..hi (integers too), go into build. */
+typedef struct op_case {
+    int n_in;
+    shape in[4];
+    double lo, hi;
+    node *(*build)(graph *g, node **in);
+    mare_dtype dtype[4];  /* of each input; f32 by default */
+    double lo_in[4], hi_in[4]; /* per input, when they differ from lo..hi (lo_in < hi_in) */
+} op_case;
+
+/* The whole truth about an op. */
+struct op {
+    const char *name;
+    const char *doc;   /* one line: shapes, dtypes, what it computes */
+    size_t attr_size;
+    bool (*infer)(graph *g, node *n); /* sets n->dtype, n->shape, n->lo/hi; false after graph_fail */
+    /* gx[i] = gradient of in[i] given gy, or null when there is none; false on failure. It may
+     * skip inputs with in[i]->requires_grad false. Null: the op has no gradient (integer results). */
+    bool (*vjp)(graph *g, node *n, node *gy, node **gx);
+    /* For a view: where the result lies, given where input 0 lies; false when a copy is needed. */
+    bool (*view)(const node *n, const view *in, view *out);
+    /* Launches that compute out from in. Of a view op: the copy, when view() said false. */
+    mare_status (*lower)(struct lowering *l, const node *n, const struct operand *in,
+                         const struct operand *out);
+    /* The same in double precision on the host, written apart from the shader: contiguous arrays,
+     * values of integer dtypes as doubles. */
+    void (*ref)(const node *n, const double *const *in, double *out);
+    const op_case *cases; /* ends with build == NULL */
+    bool smooth;          /* second derivatives are checked too */
+};
+
+#define OP_ATTR(type, n) ((const type *)(n)->attr)
+
+#endif

@@ -1,0 +1,75 @@
+/* The kernel layer: shader text, compilation to SPIR-V, variants, the disk cache, the autotuner.
+ * The only folder that sees glslang. */
+#ifndef MARE_KERNEL_KERNEL_H
+#define MARE_KERNEL_KERNEL_H
+
+#include "device/device.h"
+
+typedef struct kernels kernels;
+
+mare_status kernels_create(dev_device *d, mare_error *e, kernels **out);
+void kernels_destroy(kernels *k);
+
+/* Text embedded in the library, or read from $MARE_ROOT/<name> when that is set: "shaders/..." and
+ * "lua/...". Null when there is no such file. Text from MARE_ROOT belongs to the caller (*owned is
+ * set), who frees it. */
+const char *source_text(const char *name, size_t *len, char **owned);
+/* Name of the i-th embedded file, or null past the last. */
+const char *source_name(int i);
+
+enum { KERNEL_MAX_SPEC = 16 };
+
+/* What makes a kernel: a shader below shaders/, the text of its defines ("NAME value" lines, each
+ * ending in a newline; put after #version, before the shader's text), and its specialisation
+ * constants. */
+typedef struct kernel_id {
+    const char *shader;
+    const char *defines; /* never null; "" for none */
+    int buffers;         /* storage buffers that it binds */
+    int n_spec;
+    uint32_t spec[KERNEL_MAX_SPEC];
+} kernel_id;
+
+/* The pipeline for id, from memory, the disk cache or the compiler. Lives as long as k. A shader
+ * error is MARE_E_SHADER with the shader's name, line and the compiler's text. */
+mare_status kernel_get(kernels *k, const kernel_id *id, dev_pipeline **out);
+/* Compiles to SPIR-V without making a pipeline (for the test that walks every declared variant);
+ * *words is malloc'ed. Needs no device when k is null. */
+mare_status kernel_compile(kernels *k, const kernel_id *id, uint32_t **words, size_t *count,
+                           mare_error *e);
+
+/* ---- The autotuner ------------------------------------------------------------------------ */
+
+/* One way to do a piece of work. */
+typedef struct tune_candidate {
+    const char *name; /* stands in the record on disk; unique in its list */
+    kernel_id kernel;
+    uint32_t groups[3];
+    const uint32_t *params;
+    int n_params;
+} tune_candidate;
+
+typedef struct tune_problem {
+    const char *key; /* family and anchored sizes, such as "matmul/f32/512x512x512/nn" */
+    const tune_candidate *candidates;
+    int n;
+    const uint64_t *buffer_bytes; /* of each binding: scratch buffers are made to measure with */
+    int buffers;
+    double flops; /* of one run, for the report; 0: unknown */
+} tune_problem;
+
+/* Index of the best candidate: the pinned or recorded one, else measured now and recorded on disk.
+ * Candidate 0 must always work; it is the answer when measuring is off (MARE_TUNE=0) or fails, and
+ * when only one is given. Records made under another driver or candidate list count as absent. */
+int tune_choose(kernels *k, const tune_problem *p);
+
+/* Counters, for tests and reports. */
+typedef struct kernel_stats {
+    uint64_t compiled;    /* shaders that glslang compiled */
+    uint64_t from_disk;   /* SPIR-V found in the disk cache */
+    uint64_t pipelines;   /* pipelines made */
+    uint64_t tuned;       /* problems measured */
+} kernel_stats;
+void kernels_get_stats(const kernels *k, kernel_stats *out);
+
+#endif
