@@ -4,6 +4,7 @@
 #define MARE_GRAPH_GRAPH_H
 
 #include "base/arena.h"
+#include "base/map.h"
 #include "base/rng.h"
 #include "base/status.h"
 #include "base/vec.h"
@@ -76,12 +77,15 @@ struct node {
     storage *store;        /* null until evaluated */
     view view;             /* into store */
     bool requires_grad;
+    bool leaf;             /* differentiation ends here: a parameter or plain data */
     bool spent;            /* backward() went through: the graph behind may be let go */
     node *grad;            /* of a leaf that requires it, after backward() */
     int64_t lo, hi;        /* known range of an integer tensor, when lo <= hi */
     const char *file;      /* the script's line that made it; null when unknown */
     int line;
-    uint64_t mark, index;  /* scratch for walks: see graph_walk */
+    int depth;             /* longest chain of nodes not evaluated that ends here */
+    uint64_t mark, index;  /* scratch for walks: see graph_order */
+    node *next;            /* scratch: list of nodes being freed */
 };
 
 struct graph {
@@ -94,9 +98,14 @@ struct graph {
     rng random;            /* stream that random ops draw their counters from */
     const char *file;      /* where the script is now, for new nodes; an interned string */
     int line;
+    map files;             /* interned file names, by hash */
     arena strings;
+    /* The ops that gradients need; set by ops_graph_init() of ops/ops.h. */
+    node *(*add)(graph *g, node *a, node *b);
+    node *(*full)(graph *g, mare_dtype t, const shape *s, double value);
 };
 
+/* A graph without a vocabulary; ops_graph_init() makes one with it. */
 void graph_init(graph *g, mare_error *e);
 void graph_free(graph *g);
 /* The script's position for nodes made from here on; file is copied (once a name). */
@@ -120,12 +129,14 @@ node *node_const(graph *g, mare_dtype t, double value);
 /* Is this node a constant of node_const()? */
 bool node_is_const(const node *n);
 
-/* Refuses with MARE_E_SHAPE: "matmul: [2, 3] and [4, 5]: inner dimensions 3 and 4 differ (train.lua:12)".
- * Returns null, so that an infer function can `return graph_fail(...) != NULL`. */
+/* Stores an error such as "matmul: [2, 3] and [4, 5]: inner dimensions 3 and 4 differ": the call
+ * first, then the shapes. Returns null, so that an infer function can
+ * `return graph_fail(...) != NULL`. */
 node *graph_fail(graph *g, mare_status code, const char *fmt, ...) MARE_PRINTF(3, 4);
 
 /* Every node that `roots` need and that is not evaluated, inputs before users; evaluated inputs
- * are listed too, as leaves. order is malloc'ed; node.index is its place in it. */
+ * are listed too, as leaves. *order is malloc'ed; node.index is a node's place in it until the next
+ * walk, and node.mark == g->walks tells that it is listed. */
 mare_status graph_order(graph *g, node *const *roots, int n_roots, node ***order, int *count);
 
 /* ---- Gradients (graph/grad.c) ------------------------------------------------------------- */

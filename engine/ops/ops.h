@@ -6,6 +6,9 @@
 
 #include "graph/graph.h"
 
+/* init.c: a graph with this vocabulary. */
+void ops_graph_init(graph *g, mare_error *e);
+
 /* registry.c: every op, ends with null. */
 extern const op *const op_table[];
 const op *op_find(const char *name);
