@@ -7,11 +7,14 @@
 typedef struct tape {
     VEC(node *) nodes; /* those that require a gradient behind y; inputs before users */
     node **cotangent;  /* d y / d nodes[i], or null */
+    node **gx;         /* room for what one vjp returns */
+    int max_inputs;
 } tape;
 
 static void tape_free(tape *t) {
     vec_free(&t->nodes);
     free(t->cotangent);
+    free(t->gx);
 }
 
 /* Unlike graph_order(), goes through evaluated nodes, and only where a gradient is required. */
@@ -29,6 +32,7 @@ static bool record(graph *g, node *y, tape *t) {
         if (v->n->leaf || v->next == v->n->n_in) {
             v->n->index = t->nodes.len;
             ok = vec_push(&t->nodes, v->n);
+            if (v->n->n_in > t->max_inputs) t->max_inputs = v->n->n_in;
             stack.len--;
             continue;
         }
@@ -39,8 +43,9 @@ static bool record(graph *g, node *y, tape *t) {
     }
     vec_free(&stack);
     t->cotangent = ok ? calloc(t->nodes.len, sizeof(node *)) : NULL;
-    if (!t->cotangent) error_no_memory(g->error, t->nodes.len * sizeof(node *));
-    return t->cotangent != NULL;
+    t->gx = ok ? calloc((size_t)t->max_inputs + 1, sizeof(node *)) : NULL;
+    if (!t->cotangent || !t->gx) error_no_memory(g->error, t->nodes.len * sizeof(node *));
+    return t->cotangent && t->gx;
 }
 
 /* Fills t->cotangent. `call` names the public call in errors. */
@@ -71,7 +76,7 @@ static mare_status run(graph *g, const char *call, node *y, node *gy, tape *t) {
                              "%s: the graph behind %s was let go by an earlier backward; "
                              "ask that one to retain it",
                              call, n->op->name);
-        node *gx[MAX_INPUTS] = {0};
+        node **gx = memset(t->gx, 0, (size_t)n->n_in * sizeof(node *));
         const char *file = g->file;
         int line = g->line;
         g->file = n->file; /* a gradient belongs to the line that made the value */
@@ -115,6 +120,7 @@ mare_status graph_grad(graph *g, node *y, node *gy, node *const *xs, int n, node
 
 mare_status graph_backward(graph *g, node *y, node *gy, bool retain_graph) {
     tape t = {0};
+    g->no_grad++;
     mare_status status = run(g, "backward", y, gy, &t);
     for (size_t i = 0; !status && i < t.nodes.len; i++) {
         node *n = t.nodes.data[i];
@@ -133,6 +139,7 @@ mare_status graph_backward(graph *g, node *y, node *gy, bool retain_graph) {
         node_release(n->grad);
         n->grad = sum;
     }
+    g->no_grad--;
     tape_free(&t);
     return status;
 }

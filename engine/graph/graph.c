@@ -84,10 +84,10 @@ node *graph_fail(graph *g, mare_status code, const char *fmt, ...) {
 }
 
 /* A node with room for its inputs and attributes behind it, owned by the scope. */
-static node *node_alloc(graph *g, const op *op, int n_in, const void *attr) {
+static node *node_alloc(graph *g, const op *o, int n_in, const void *attr) {
     size_t inputs = (sizeof(node) + 15) / 16 * 16;
     size_t attrs = inputs + ((size_t)n_in * sizeof(node *) + 15) / 16 * 16;
-    size_t bytes = attrs + (op ? op->attr_size : 0);
+    size_t bytes = attrs + o->attr_size;
     unsigned char *p = calloc(1, bytes);
     if (!p || !vec_push(&g->fresh, (node *)(void *)p)) {
         free(p);
@@ -97,24 +97,24 @@ static node *node_alloc(graph *g, const op *op, int n_in, const void *attr) {
     node *n = (node *)(void *)p;
     n->refs = 1;
     n->g = g;
-    n->op = op;
+    n->op = o;
     n->in = (node **)(void *)(p + inputs);
     n->lo = 1; /* an empty range: unknown */
     n->hi = 0;
     n->file = g->file;
     n->line = g->line;
-    if (op && op->attr_size) {
-        memcpy(p + attrs, attr, op->attr_size);
+    if (o->attr_size) {
+        memcpy(p + attrs, attr, o->attr_size);
         n->attr = p + attrs;
     }
     g->alive++;
     return n;
 }
 
-node *node_new(graph *g, const op *op, node *const *in, int n_in, const void *attr) {
+node *node_new(graph *g, const op *o, node *const *in, int n_in, const void *attr) {
     for (int i = 0; i < n_in; i++)
         if (!in[i]) return NULL;
-    node *n = node_alloc(g, op, n_in, attr);
+    node *n = node_alloc(g, o, n_in, attr);
     if (!n) return NULL;
     for (int i = 0; i < n_in; i++) {
         n->in[i] = node_retain(in[i]);
@@ -123,12 +123,12 @@ node *node_new(graph *g, const op *op, node *const *in, int n_in, const void *at
     }
     n->n_in = n_in;
     n->depth++;
-    if (!op->infer(g, n)) return NULL;
-    if (g->no_grad || !op->vjp || !dtype_is_float(n->dtype)) n->requires_grad = false;
+    if (!o->infer(g, n)) return NULL;
+    if (g->no_grad || !o->vjp || !dtype_is_float(n->dtype)) n->requires_grad = false;
     for (int i = 0; i < n->shape.rank; i++)
         if (n->shape.dim[i] < 0 || n->shape.dim[i] > INT32_MAX)
             return graph_fail(g, MARE_E_SHAPE, "%s: a dimension of %lld elements is out of range",
-                              op->name, (long long)n->shape.dim[i]);
+                              o->name, (long long)n->shape.dim[i]);
     return n;
 }
 

@@ -9,7 +9,7 @@
 #include "base/status.h"
 #include "base/vec.h"
 
-enum { MAX_DIMS = MARE_MAX_DIMS, MAX_INPUTS = 8, MAX_DYN = 4 };
+enum { MAX_DIMS = MARE_MAX_DIMS, MAX_DYN = 4 };
 
 /* ---- dtype and shape (graph/shape.c) ------------------------------------------------------ */
 
@@ -119,9 +119,9 @@ void graph_scope_end(graph *g);
 node *node_retain(node *n);
 void node_release(node *n); /* null is allowed */
 
-/* A node of op over inputs; attr (op->attr_size bytes, zero-filled padding) is copied. Runs
- * op->infer, which sets dtype and shape or refuses. */
-node *node_new(graph *g, const op *op, node *const *in, int n_in, const void *attr);
+/* A node of op o over inputs; attr (o->attr_size bytes, zero-filled padding) is copied. Runs
+ * o->infer, which sets dtype and shape or refuses. */
+node *node_new(graph *g, const op *o, node *const *in, int n_in, const void *attr);
 /* An evaluated leaf over storage (takes over one reference of it, also on failure). */
 node *node_leaf(graph *g, storage *s, mare_dtype t, const shape *sh, const view *v);
 /* A rank-0 constant. Its value is in no hash. */
@@ -144,7 +144,8 @@ mare_status graph_order(graph *g, node *const *roots, int n_roots, node ***order
 /* d(sum of y * gy) / d(xs[i]) as new graph nodes in gx[i]; null where y does not depend on xs[i].
  * gy null: y must have one element, and ones are used. */
 mare_status graph_grad(graph *g, node *y, node *gy, node *const *xs, int n, node **gx);
-/* The same for every leaf that requires a gradient behind y: adds to leaf->grad. */
+/* The same for every leaf that requires a gradient behind y: adds to leaf->grad. These gradients
+ * are not differentiable again. */
 mare_status graph_backward(graph *g, node *y, node *gy, bool retain_graph);
 
 /* ---- Ops ---------------------------------------------------------------------------------- */
