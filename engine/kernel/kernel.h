@@ -7,7 +7,9 @@
 
 typedef struct kernels kernels;
 
+/* d null: without a device, for kernel_compile() alone. */
 mare_status kernels_create(dev_device *d, mare_error *e, kernels **out);
+/* Keeps the driver's pipeline cache on disk for the next time. Null is allowed. */
 void kernels_destroy(kernels *k);
 
 /* Text embedded in the library, or read from $MARE_ROOT/<name> when that is set: "shaders/..." and
@@ -62,6 +64,20 @@ typedef struct tune_problem {
  * Candidate 0 must always work; it is the answer when measuring is off (MARE_TUNE=0) or fails, and
  * when only one is given. Records made under another driver or candidate list count as absent. */
 int tune_choose(kernels *k, const tune_problem *p);
+
+/* From now on, and in later runs on this device, key is answered by the candidate of that name,
+ * wherever it stands in the list; a list without it is chosen from as ever. candidate null: takes
+ * the pin away. A pin counts under MARE_TUNE=0 too. */
+mare_status tune_pin(kernels *k, const char *key, const char *candidate);
+
+/* What the tuner knows about this device: one record for every pinned key, and one for every
+ * measured list. Strings live as long as k. The caller frees *out. */
+typedef struct tune_record {
+    const char *key, *candidate;
+    bool pinned;
+    double seconds, flops; /* of one run, measured; 0: unknown */
+} tune_record;
+mare_status tune_list(kernels *k, tune_record **out, int *n);
 
 /* Counters, for tests and reports. */
 typedef struct kernel_stats {

@@ -1,0 +1,130 @@
+#define _POSIX_C_SOURCE 200809L
+#include "kernel/internal.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+/* Candidates are timed in rounds. A device fast enough to finish them gets all; on a slow one the
+ * budget ends them early, after each candidate had one run. */
+enum { ROUNDS = 4, MAX_REPEAT = 64 };
+static const double budget = 0.3;      /* seconds of measured runs a problem */
+static const double slow_budget = 1.2; /* past this the first round ends as well */
+static const double sample = 0.002;    /* shorter runs are repeated to about this */
+static const double hopeless[ROUNDS] = {1.5, 1.2, 1.1, 1.05}; /* times the best: out of the race */
+
+typedef struct contestant {
+    dev_pipeline *pipeline;
+    double best; /* seconds a run */
+    int repeat;
+    bool out;
+} contestant;
+
+typedef struct contest {
+    kernels *k;
+    const tune_problem *p;
+    dev_binding *bindings;
+    contestant *all;
+} contest;
+
+static const uint32_t one_group[3] = {1, 1, 1};
+
+/* `repeat` runs of candidate i in one submission. */
+static mare_status run(const contest *c, int i, const uint32_t groups[3], int repeat,
+                       double *seconds) {
+    const tune_candidate *t = &c->p->candidates[i];
+    dev_recorder *r;
+    mare_status status = dev_record(c->k->d, &r);
+    if (status) return status;
+    for (int n = 0; n < repeat && !status; n++) {
+        if (n) dev_cmd_barrier(r);
+        status = dev_cmd_dispatch(r, c->all[i].pipeline, t->params, t->n_params, c->bindings,
+                                  c->p->buffers, groups);
+    }
+    if (status) {
+        dev_discard(r);
+        return status;
+    }
+    return dev_submit_timed(r, seconds);
+}
+
+/* Scratch buffers with 0x3c003c00 in each word: 0.0078 as f32, 1.0 twice as f16. Zeroes and
+ * denormals run at other speeds than data does, and so does memory that was never touched. */
+static mare_status make_buffers(const contest *c) {
+    dev_recorder *r;
+    mare_status status = dev_record(c->k->d, &r);
+    if (status) return status;
+    for (int i = 0; i < c->p->buffers && !status; i++) {
+        dev_binding *b = &c->bindings[i];
+        uint64_t bytes = c->p->buffer_bytes[i];
+        status = dev_buffer_create(c->k->d, bytes, &b->buffer);
+        b->bytes = bytes;
+        if (!status && bytes) dev_cmd_fill(r, b->buffer, 0, (bytes + 3) / 4 * 4, 0x3c003c00);
+    }
+    if (!status) return dev_submit(r);
+    dev_discard(r);
+    return status;
+}
+
+/* Compiles candidate i. Drivers may put compilation off to the first dispatch; a single group has
+ * that done and over before the clock counts. */
+static bool prepare(const contest *c, int i) {
+    double ignored;
+    return kernel_get(c->k, &c->p->candidates[i].kernel, &c->all[i].pipeline) == MARE_OK &&
+           run(c, i, one_group, 1, &ignored) == MARE_OK;
+}
+
+/* One sample of candidate i; false when it failed. */
+static bool time_one(const contest *c, int i, double *spent) {
+    contestant *x = &c->all[i];
+    double seconds;
+    if (run(c, i, c->p->candidates[i].groups, x->repeat, &seconds) != MARE_OK) return false;
+    *spent += seconds;
+    seconds /= x->repeat;
+    if (x->best == 0 || seconds < x->best) x->best = seconds;
+    return true;
+}
+
+static void race(const contest *c, int *best, double *seconds) {
+    double spent = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        int left = 0;
+        for (int i = 0; i < c->p->n; i++) {
+            contestant *x = &c->all[i];
+            if (x->out) continue;
+            if (round == 0 && (spent > slow_budget || !prepare(c, i))) x->out = true;
+            if (x->out || !time_one(c, i, &spent)) {
+                x->out = true;
+                continue;
+            }
+            if (round == 0) {
+                double n = x->best > 0 ? sample / x->best : MAX_REPEAT;
+                x->repeat = n > MAX_REPEAT ? MAX_REPEAT : n < 1 ? 1 : (int)n;
+            }
+            if (*best < 0 || x->best < c->all[*best].best) *best = i;
+        }
+        for (int i = 0; i < c->p->n; i++) {
+            contestant *x = &c->all[i];
+            if (!x->out && x->best > hopeless[round] * c->all[*best].best) x->out = true;
+            left += !x->out;
+        }
+        if (left < 2 || spent > budget) break;
+    }
+    if (*best >= 0) *seconds = c->all[*best].best;
+}
+
+int tune_measure(kernels *k, const tune_problem *p, double *seconds) {
+    contest c = {.k = k, .p = p};
+    int best = -1;
+    c.bindings = calloc((size_t)p->buffers + 1, sizeof *c.bindings);
+    c.all = calloc((size_t)p->n, sizeof *c.all);
+    if (c.bindings && c.all) {
+        for (int i = 0; i < p->n; i++)
+            c.all[i].repeat = 1;
+        if (make_buffers(&c) == MARE_OK) race(&c, &best, seconds);
+        for (int i = 0; i < p->buffers; i++)
+            if (c.bindings[i].buffer) dev_buffer_release(c.bindings[i].buffer);
+    }
+    free(c.bindings);
+    free(c.all);
+    return best;
+}
