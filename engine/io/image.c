@@ -48,8 +48,7 @@ static unsigned char *image_compress(unsigned char *data, int len, int *out_len,
 #define STBI_MAX_DIMENSIONS IMAGE_MAX_SIDE
 #define STB_IMAGE_STATIC
 #define STB_IMAGE_IMPLEMENTATION
-/* Static copies of the functions that are not used, or only declared. */
-#pragma GCC diagnostic push
+/* Functions of stb that are not used, or only declared; gcc looks for them at the file's end. */
 #pragma GCC diagnostic ignored "-Wunused-function"
 #include <stb/stb_image.h>
 
@@ -62,7 +61,6 @@ static unsigned char *image_compress(unsigned char *data, int len, int *out_len,
 #define STB_IMAGE_WRITE_STATIC
 #define STB_IMAGE_WRITE_IMPLEMENTATION
 #include <stb/stb_image_write.h>
-#pragma GCC diagnostic pop
 
 static uint32_t big_endian(const unsigned char *p) {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
