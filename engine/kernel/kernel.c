@@ -156,7 +156,7 @@ mare_status kernel_get(kernels *k, const kernel_id *id, dev_pipeline **out) {
         }
     if (!k->d)
         return error_set(k->e, MARE_E_ARGUMENT, "shader %s: no device to run it on", id->shader);
-    module *m;
+    module *m = NULL;
     mare_status status = get_module(k, id, text_hash, &m);
     if (status) return status;
     pipeline_entry *p = arena_alloc(&k->mem, sizeof *p);
