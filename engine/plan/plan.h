@@ -11,13 +11,16 @@ typedef struct plan plan;
 
 mare_status planner_create(graph *g, dev_device *d, kernels *k, planner **out);
 void planner_destroy(planner *p);
+/* Each new plan is shown as text. */
+void planner_set_dump(planner *p, void (*dump)(void *user, const char *text), void *user);
 
 /* Evaluates nodes: afterwards each has its storage. Submits and returns; the device may still be
  * at work. */
 mare_status plan_eval(planner *p, node *const *roots, int n);
-/* A leaf from host data (contiguous). */
+/* A leaf from host data (contiguous); of integers the range is noted. Call inside a scope. */
 node *plan_upload(planner *p, mare_dtype t, const shape *s, const void *data);
-/* Evaluates, waits, and copies a node's elements out, contiguous, in its dtype. */
+/* Evaluates, waits, and copies a node's elements out, contiguous, in its dtype. `bytes` must be
+ * their size. Of integers the range is noted. */
 mare_status plan_read(planner *p, node *n, void *data, size_t bytes);
 
 /* Builds a plan as data, for caps, with no device. The nodes must stay alive as long as the plan. */

@@ -1,0 +1,108 @@
+/* Temporaries are packed by lifetime: the biggest first, each at the lowest place that no buffer
+ * alive at the same time covers ("greedy by size" of Pisarchyk and Lee, "Efficient memory management
+ * for deep neural net inference", 2020). */
+#include "plan/internal.h"
+
+#include <stdlib.h>
+
+enum { ALIGN = 256 };
+
+static void find_lifetimes(plan *p) {
+    for (int i = 0; i < p->n_buffers; i++) {
+        p->buffers[i].first = p->n_steps;
+        p->buffers[i].last = -1;
+    }
+    for (int i = 0; i < p->n_steps; i++)
+        for (int k = 0; k < p->steps[i].n_bindings; k++) {
+            plan_buffer *b = &p->buffers[p->steps[i].bindings[k].buffer];
+            if (i < b->first) b->first = i;
+            b->last = i;
+        }
+}
+
+static uint64_t padded(const plan_buffer *b) {
+    return (b->bytes + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+static int bigger_first(const void *a, const void *b) {
+    const plan_buffer *x = *(plan_buffer *const *)a, *y = *(plan_buffer *const *)b;
+    if (x->bytes != y->bytes) return x->bytes > y->bytes ? -1 : 1;
+    return x < y ? -1 : 1; /* the same order on every run */
+}
+
+/* Puts temps[i] in among those placed before it. `placed` is sorted by arena and offset. */
+static void place(plan_buffer *b, plan_buffer **placed, int n, uint64_t max_arena) {
+    uint64_t end = 0;
+    int which = 0;
+    for (int i = 0; i < n; i++) {
+        const plan_buffer *o = placed[i];
+        if (o->first > b->last || o->last < b->first) continue;
+        if (o->arena > which) {
+            if (end + padded(b) <= max_arena) break;
+            which = o->arena;
+            end = 0;
+        }
+        if (end + padded(b) <= o->offset) break;
+        if (o->offset + padded(o) > end) end = o->offset + padded(o);
+    }
+    if (end && end + padded(b) > max_arena) {
+        which++;
+        end = 0;
+    }
+    b->arena = which;
+    b->offset = end;
+}
+
+static bool before(const plan_buffer *a, const plan_buffer *b) {
+    return a->arena != b->arena ? a->arena < b->arena : a->offset < b->offset;
+}
+
+/* Most bytes of temporaries alive at one step: no packing can be smaller. */
+static uint64_t lower_bound(const plan *p) {
+    uint64_t most = 0;
+    for (int s = 0; s < p->n_steps; s++) {
+        uint64_t alive = 0;
+        for (int i = 0; i < p->n_buffers; i++) {
+            const plan_buffer *b = &p->buffers[i];
+            if (b->kind == BUFFER_TEMP && b->first <= s && s <= b->last) alive += padded(b);
+        }
+        if (alive > most) most = alive;
+    }
+    return most;
+}
+
+mare_status plan_pack(plan *p, uint64_t max_arena, mare_error *e) {
+    find_lifetimes(p);
+    plan_buffer **temps = calloc(2 * (size_t)p->n_buffers + 1, sizeof *temps);
+    p->arenas = arena_alloc(&p->mem, ((size_t)p->n_buffers + 1) * sizeof *p->arenas);
+    if (!temps || !p->arenas) {
+        free(temps);
+        return error_no_memory(e, 2 * (size_t)p->n_buffers * sizeof *temps);
+    }
+    plan_buffer **placed = temps + p->n_buffers;
+    int n = 0;
+    for (int i = 0; i < p->n_buffers; i++) {
+        plan_buffer *b = &p->buffers[i];
+        if (b->kind == BUFFER_TEMP && b->first <= b->last) temps[n++] = b;
+    }
+    qsort(temps, (size_t)n, sizeof *temps, bigger_first);
+    for (int i = 0; i < n; i++) {
+        plan_buffer *b = temps[i];
+        place(b, placed, i, max_arena);
+        int at = i;
+        for (; at > 0 && before(b, placed[at - 1]); at--)
+            placed[at] = placed[at - 1];
+        placed[at] = b;
+        if (b->arena >= p->n_arenas) p->n_arenas = b->arena + 1;
+        if (b->offset + padded(b) > p->arenas[b->arena])
+            p->arenas[b->arena] = b->offset + padded(b);
+        p->info.sum += padded(b);
+    }
+    free(temps);
+    for (int i = 0; i < p->n_arenas; i++)
+        p->info.arena += p->arenas[i];
+    p->info.bound = lower_bound(p);
+    p->info.launches = p->n_steps;
+    p->info.buffers = p->n_buffers;
+    return MARE_OK;
+}
