@@ -86,7 +86,10 @@ mare_status file_make_dir(const char *path, mare_error *e) {
 void file_cache_dir(char *out, size_t size) {
     const char *own = getenv("MARE_CACHE"), *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     out[0] = 0;
-    if (own && *own) snprintf(out, size, "%s", own);
-    else if (xdg && *xdg) snprintf(out, size, "%s/mare", xdg);
-    else if (home && *home) snprintf(out, size, "%s/.cache/mare", home);
+    if (own && *own)
+        snprintf(out, size, "%s", own);
+    else if (xdg && *xdg)
+        snprintf(out, size, "%s/mare", xdg);
+    else if (home && *home)
+        snprintf(out, size, "%s/.cache/mare", home);
 }

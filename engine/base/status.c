@@ -6,20 +6,34 @@
 
 const char *mare_status_name(mare_status status) {
     switch (status) {
-    case MARE_OK: return "ok";
-    case MARE_E_ARGUMENT: return "argument";
-    case MARE_E_SHAPE: return "shape";
-    case MARE_E_DTYPE: return "dtype";
-    case MARE_E_RANGE: return "range";
-    case MARE_E_HOST_MEMORY: return "host memory";
-    case MARE_E_DEVICE_MEMORY: return "device memory";
-    case MARE_E_NO_DEVICE: return "no device";
-    case MARE_E_DEVICE_LOST: return "device lost";
-    case MARE_E_UNSUPPORTED: return "unsupported";
-    case MARE_E_SHADER: return "shader";
-    case MARE_E_IO: return "io";
-    case MARE_E_FORMAT: return "format";
-    case MARE_E_VULKAN: return "vulkan";
+    case MARE_OK:
+        return "ok";
+    case MARE_E_ARGUMENT:
+        return "argument";
+    case MARE_E_SHAPE:
+        return "shape";
+    case MARE_E_DTYPE:
+        return "dtype";
+    case MARE_E_RANGE:
+        return "range";
+    case MARE_E_HOST_MEMORY:
+        return "host memory";
+    case MARE_E_DEVICE_MEMORY:
+        return "device memory";
+    case MARE_E_NO_DEVICE:
+        return "no device";
+    case MARE_E_DEVICE_LOST:
+        return "device lost";
+    case MARE_E_UNSUPPORTED:
+        return "unsupported";
+    case MARE_E_SHADER:
+        return "shader";
+    case MARE_E_IO:
+        return "io";
+    case MARE_E_FORMAT:
+        return "format";
+    case MARE_E_VULKAN:
+        return "vulkan";
     }
     return "unknown";
 }

@@ -1,5 +1,5 @@
-/* Reverse-mode differentiation: gradients are new nodes of the same graph, made by each op's vjp, so
- * that they are fused, planned and differentiated again like any others. */
+/* Reverse-mode differentiation: gradients are new nodes of the same graph, made by each op's vjp,
+ * so that they are fused, planned and differentiated again like any others. */
 #include "graph/graph.h"
 
 #include <string.h>
@@ -53,17 +53,18 @@ static mare_status run(graph *g, const char *call, node *y, node *gy, tape *t) {
     char a[SHAPE_TEXT], b[SHAPE_TEXT];
     if (!y->requires_grad)
         return error_set(g->error, MARE_E_ARGUMENT,
-                         "%s: the result does not depend on anything that requires a gradient", call);
+                         "%s: the result does not depend on anything that requires a gradient",
+                         call);
     if (!gy) {
         if (shape_count(&y->shape) != 1)
             return error_set(g->error, MARE_E_SHAPE,
-                             "%s: a result of shape %s needs the gradient of each element given", call,
-                             shape_text(&y->shape, a));
+                             "%s: a result of shape %s needs the gradient of each element given",
+                             call, shape_text(&y->shape, a));
         gy = g->full(g, y->dtype, &y->shape, 1);
         if (!gy) return g->error->code;
     } else if (!shape_equal(&gy->shape, &y->shape) || gy->dtype != y->dtype) {
-        return error_set(g->error, MARE_E_SHAPE, "%s: gradient %s %s given for a result %s %s", call,
-                         mare_dtype_name(gy->dtype), shape_text(&gy->shape, a),
+        return error_set(g->error, MARE_E_SHAPE, "%s: gradient %s %s given for a result %s %s",
+                         call, mare_dtype_name(gy->dtype), shape_text(&gy->shape, a),
                          mare_dtype_name(y->dtype), shape_text(&y->shape, b));
     }
     if (!record(g, y, t)) return g->error->code;

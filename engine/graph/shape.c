@@ -165,8 +165,12 @@ void dtype_unpack(mare_dtype t, const void *data, double *out, int64_t n) {
             memcpy(&w, p + 4 * i, 4);
             out[i] = w;
             break;
-        case MARE_U8: out[i] = p[i]; break;
-        case MARE_BOOL: out[i] = p[i] != 0; break;
+        case MARE_U8:
+            out[i] = p[i];
+            break;
+        case MARE_BOOL:
+            out[i] = p[i] != 0;
+            break;
         }
     }
 }
@@ -175,8 +179,11 @@ void dtype_pack(mare_dtype t, const double *in, void *data, int64_t n) {
     unsigned char *p = data;
     for (int64_t i = 0; i < n; i++) {
         uint32_t w = t == MARE_F16 ? to_half(in[i]) : dtype_word(t, in[i]);
-        if (t == MARE_F16) memcpy(p + 2 * i, &(uint16_t){(uint16_t)w}, 2);
-        else if (dtypes[t].size == 4) memcpy(p + 4 * i, &w, 4);
-        else p[i] = (unsigned char)w;
+        if (t == MARE_F16)
+            memcpy(p + 2 * i, &(uint16_t){(uint16_t)w}, 2);
+        else if (dtypes[t].size == 4)
+            memcpy(p + 4 * i, &w, 4);
+        else
+            p[i] = (unsigned char)w;
     }
 }

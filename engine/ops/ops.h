@@ -21,6 +21,8 @@ node *op_map2(graph *g, const char *name, node *a, node *b);
 node *op_map3(graph *g, const char *name, node *a, node *b, node *c);
 /* With a number as the second input. */
 node *op_map_scalar(graph *g, const char *name, node *a, double b);
+/* Number of inputs when o is an elementwise row, else 0. */
+int op_map_arity(const op *o);
 node *op_cast(graph *g, node *a, mare_dtype t);
 /* Parses an expression of the row language over named nodes into graph nodes: "a * exp(b)". */
 node *op_expr(graph *g, const char *expr, const char *const *names, node *const *nodes, int n);

@@ -6,8 +6,8 @@
 #include <string.h>
 
 enum {
-    MAX_PLANS = 256,      /* in the cache; beyond, the longest unused goes */
-    STEPS_A_SUBMIT = 64   /* the device starts early, and no submission runs for long */
+    MAX_PLANS = 256,    /* in the cache; beyond, the longest unused goes */
+    STEPS_A_SUBMIT = 64 /* the device starts early, and no submission runs for long */
 };
 
 struct planner {
@@ -77,8 +77,8 @@ static dev_buffer *buffer_of(const node *n) {
 
 /* ---- The structure of a graph, as bytes --------------------------------------------------- */
 
-/* Everything a plan depends on and nothing else: values that may change (dyn) and addresses are left
- * out. */
+/* Everything a plan depends on and nothing else: values that may change (dyn) and addresses are
+ * left out. */
 static bool sign(node *const *order, int n, node *const *roots, int n_roots, text *out) {
     for (int i = 0; i < n; i++) {
         const node *x = order[i];
@@ -175,12 +175,12 @@ static mare_status choose(planner *p, step *s, const uint32_t *words) {
     uint64_t bytes[MAX_BINDINGS];
     for (int i = 0; i < s->n_bindings; i++)
         bytes[i] = s->bindings[i].bytes;
-    c[0] = (tune_candidate){"plain", s->kernel, {s->groups[0], s->groups[1], s->groups[2]}, words,
-                            s->n_words};
+    c[0] = (tune_candidate){
+        "plain", s->kernel, {s->groups[0], s->groups[1], s->groups[2]}, words, s->n_words};
     int i = 1;
     for (const variant *v = s->variants; v; v = v->next, i++)
-        c[i] = (tune_candidate){v->name, v->kernel, {v->groups[0], v->groups[1], v->groups[2]}, words,
-                                s->n_words};
+        c[i] = (tune_candidate){
+            v->name, v->kernel, {v->groups[0], v->groups[1], v->groups[2]}, words, s->n_words};
     tune_problem problem = {s->tune_key, c, n, bytes, s->n_bindings, s->flops};
     int best = tune_choose(p->kernels, &problem);
     s->kernel = c[best].kernel;
@@ -214,8 +214,12 @@ static dev_binding resolve(const run *r, const binding *b) {
         out.buffer = r->arenas[buffer->arena];
         out.offset += buffer->offset;
         break;
-    case BUFFER_INPUT: out.buffer = buffer_of(r->order[buffer->input]); break;
-    case BUFFER_KEPT: out.buffer = r->kept[b->buffer]; break;
+    case BUFFER_INPUT:
+        out.buffer = buffer_of(r->order[buffer->input]);
+        break;
+    case BUFFER_KEPT:
+        out.buffer = r->kept[b->buffer];
+        break;
     }
     return out;
 }
@@ -254,8 +258,10 @@ static mare_status run_steps(run *r) {
         if (!status) status = record(r, s);
         if (status) {
             const node *n = r->order[s->origin];
-            if (n->file) error_prefix(r->p->g->error, "%s (from %s:%d)", s->op->name, n->file, n->line);
-            else error_prefix(r->p->g->error, "%s", s->op->name);
+            if (n->file)
+                error_prefix(r->p->g->error, "%s (from %s:%d)", s->op->name, n->file, n->line);
+            else
+                error_prefix(r->p->g->error, "%s", s->op->name);
         } else if (i % STEPS_A_SUBMIT == STEPS_A_SUBMIT - 1) {
             status = submit(r);
         }
@@ -388,18 +394,22 @@ mare_status plan_read(planner *p, node *n, void *data, size_t bytes) {
     size_t size = mare_dtype_size(n->dtype);
     int64_t count = shape_count(&n->shape);
     if (bytes != (size_t)count * size)
-        return error_set(p->g->error, MARE_E_ARGUMENT, "read: %zu bytes given for %lld elements of %s",
-                         bytes, (long long)count, mare_dtype_name(n->dtype));
+        return error_set(p->g->error, MARE_E_ARGUMENT,
+                         "read: %zu bytes given for %lld elements of %s", bytes, (long long)count,
+                         mare_dtype_name(n->dtype));
     mare_status status = plan_eval(p, (node *[]){n}, 1);
     if (status || !count) return status;
     if (view_contiguous(&n->shape, &n->view)) {
-        status = dev_download(p->device, buffer_of(n), (uint64_t)n->view.offset * size, data, bytes);
+        status =
+            dev_download(p->device, buffer_of(n), (uint64_t)n->view.offset * size, data, bytes);
     } else {
         int64_t low = n->view.offset, high = low;
         for (int d = 0; d < n->shape.rank; d++) {
             int64_t reach = (n->shape.dim[d] - 1) * n->view.stride[d];
-            if (reach < 0) low += reach;
-            else high += reach;
+            if (reach < 0)
+                low += reach;
+            else
+                high += reach;
         }
         size_t span = (size_t)(high - low + 1) * size;
         char *host = malloc(span);

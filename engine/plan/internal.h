@@ -13,9 +13,9 @@ typedef enum buffer_kind {
 typedef struct plan_buffer {
     buffer_kind kind;
     uint64_t bytes;
-    int input;          /* BUFFER_INPUT: place of the node in the order */
-    int first, last;    /* steps that touch it first and last; first > last: none does */
-    int arena;          /* BUFFER_TEMP: which arena, and where in it */
+    int input;       /* BUFFER_INPUT: place of the node in the order */
+    int first, last; /* steps that touch it first and last; first > last: none does */
+    int arena;       /* BUFFER_TEMP: which arena, and where in it */
     uint64_t offset;
 } plan_buffer;
 
@@ -26,9 +26,9 @@ typedef struct patch {
 
 /* A launch, made ready to be run many times. */
 typedef struct step {
-    int origin;         /* node's place in the order */
+    int origin; /* node's place in the order */
     const op *op;
-    const char *file;   /* script line that made the node, when the plan was built */
+    const char *file; /* script line that made the node, when the plan was built */
     int line;
     kernel_id kernel;
     uint32_t groups[3];
@@ -36,15 +36,15 @@ typedef struct step {
     uint32_t *words;
     patch *patches;
     binding *bindings;
-    bool barrier;       /* wait for the launches before */
-    variant *variants;  /* until the tuner chose */
+    bool barrier;      /* wait for the launches before */
+    variant *variants; /* until the tuner chose */
     const char *tune_key;
     double flops;
     dev_pipeline *pipeline; /* null until the first run */
 } step;
 
 typedef struct plan_root {
-    int node;   /* place in the order */
+    int node; /* place in the order */
     int buffer;
     view view;
 } plan_root;

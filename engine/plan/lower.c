@@ -62,12 +62,15 @@ void launch_dyn(launch *x, const node *n, int dyn) {
 mare_status launch_bind(lowering *l, launch *x, const operand *o, access a, uint32_t *first) {
     char text[SHAPE_TEXT];
     int64_t size = (int64_t)mare_dtype_size(o->dtype), lo = o->view.offset, hi = lo + 1;
-    if (shape_count(&o->shape) == 0) lo = hi = 0;
+    if (shape_count(&o->shape) == 0)
+        lo = hi = 0;
     else
         for (int i = 0; i < o->shape.rank; i++) {
             int64_t reach = (o->shape.dim[i] - 1) * o->view.stride[i];
-            if (reach < 0) lo += reach;
-            else hi += reach;
+            if (reach < 0)
+                lo += reach;
+            else
+                hi += reach;
         }
     int64_t start = lo * size / ALIGN * ALIGN;
     uint64_t bytes = ((uint64_t)(hi * size - start) + 15) / 16 * 16;
@@ -76,9 +79,8 @@ mare_status launch_bind(lowering *l, launch *x, const operand *o, access a, uint
         return error_set(l->error, MARE_E_UNSUPPORTED,
                          "%s: a %s tensor %s takes %llu bytes in one binding; this device binds at "
                          "most %llu: work on smaller parts",
-                         l->node->op->name, mare_dtype_name(o->dtype),
-                         shape_text(&o->shape, text), (unsigned long long)bytes,
-                         (unsigned long long)l->caps->binding);
+                         l->node->op->name, mare_dtype_name(o->dtype), shape_text(&o->shape, text),
+                         (unsigned long long)bytes, (unsigned long long)l->caps->binding);
     if (x->n_bindings == MAX_BINDINGS || (uint32_t)x->n_bindings >= l->caps->storage_buffers)
         return error_set(l->error, MARE_E_UNSUPPORTED,
                          "%s: a kernel binds more than the %u storage buffers that this device "

@@ -1,6 +1,6 @@
 /* Temporaries are packed by lifetime: the biggest first, each at the lowest place that no buffer
- * alive at the same time covers ("greedy by size" of Pisarchyk and Lee, "Efficient memory management
- * for deep neural net inference", 2020). */
+ * alive at the same time covers ("greedy by size" of Pisarchyk and Lee, "Efficient memory
+ * management for deep neural net inference", 2020). */
 #include "plan/internal.h"
 
 #include <stdlib.h>

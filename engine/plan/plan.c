@@ -3,8 +3,8 @@
 #include <string.h>
 
 /* Where the value of each node of the order lies. */
-static mare_status lower_nodes(lowering *l, node **order, int n, operand *at,
-                               plan_buffer *inputs, int *n_inputs) {
+static mare_status lower_nodes(lowering *l, node **order, int n, operand *at, plan_buffer *inputs,
+                               int *n_inputs) {
     operand in_small[8], *in = in_small;
     int room = 8;
     mare_status status = MARE_OK;
@@ -16,8 +16,8 @@ static mare_status lower_nodes(lowering *l, node **order, int n, operand *at,
         if (x->store) {
             o->buffer = (int)l->buffers.len;
             o->view = x->view;
-            inputs[(*n_inputs)++] = (plan_buffer){.kind = BUFFER_INPUT, .input = i,
-                                                  .arena = o->buffer};
+            inputs[(*n_inputs)++] =
+                (plan_buffer){.kind = BUFFER_INPUT, .input = i, .arena = o->buffer};
             if (!vec_push(&l->buffers, 0)) status = error_no_memory(l->error, sizeof(uint64_t));
             continue;
         }
@@ -68,8 +68,7 @@ static bool finish_step(plan *p, const launch *x, step *s) {
         s->n_patches += x->params[i].from != NULL;
     s->words = arena_alloc(&p->mem, (size_t)x->n_params * sizeof *s->words);
     s->patches = arena_alloc(&p->mem, (size_t)s->n_patches * sizeof *s->patches);
-    s->bindings =
-        arena_copy(&p->mem, x->bindings, (size_t)x->n_bindings * sizeof *s->bindings);
+    s->bindings = arena_copy(&p->mem, x->bindings, (size_t)x->n_bindings * sizeof *s->bindings);
     s->kernel.shader = arena_string(&p->mem, x->kernel.shader);
     s->kernel.defines = arena_string(&p->mem, x->kernel.defines);
     s->tune_key = x->tune_key ? arena_string(&p->mem, x->tune_key) : NULL;
@@ -134,8 +133,10 @@ mare_status plan_lower(graph *g, const dev_caps *caps, node **order, int n, node
     int n_inputs = 0;
     plan *p = calloc(1, sizeof *p);
     mare_status status = MARE_OK;
-    if (!at || !inputs || !p) status = error_no_memory(&error, (size_t)n * sizeof *at);
-    else status = lower_nodes(&l, order, n, at, inputs, &n_inputs);
+    if (!at || !inputs || !p)
+        status = error_no_memory(&error, (size_t)n * sizeof *at);
+    else
+        status = lower_nodes(&l, order, n, at, inputs, &n_inputs);
     for (int i = 0; !status && i < n_roots; i++) {
         l.node = roots[i];
         operand *o = &at[roots[i]->index];
@@ -148,7 +149,8 @@ mare_status plan_lower(graph *g, const dev_caps *caps, node **order, int n, node
         const node *x = l.node;
         if (x && x->file)
             error_set(g->error, status, "%s (from %s:%d)", error.text, x->file, x->line);
-        else error_set(g->error, status, "%s", error.text);
+        else
+            error_set(g->error, status, "%s", error.text);
         plan_free(p);
         p = NULL;
     } else {

@@ -1,0 +1,303 @@
+/* The operations of the public API: each begins a call, builds nodes, and hands out a handle. */
+#include "api/api.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A call with one input and the builder's answer as its result. */
+#define CALL(name, a, build)                                                                       \
+    mare_context *ctx;                                                                             \
+    mare_status status = api_begin(name, 1, &(a), &ctx);                                           \
+    if (status) return status;                                                                     \
+    graph *g = &ctx->graph;                                                                        \
+    (void)g;                                                                                       \
+    return api_result(ctx, build, out)
+
+static node *node_of(const mare_tensor *t) {
+    return t ? t->node : NULL;
+}
+
+mare_status mare_map(const char *name, int n, mare_tensor *const *in, mare_tensor **out) {
+    mare_context *ctx;
+    mare_status status = api_begin(name, n, in, &ctx);
+    if (status) return status;
+    node *nodes[3];
+    node *result = NULL;
+    if (n > 3)
+        graph_fail(&ctx->graph, MARE_E_ARGUMENT, "%s: %d inputs; at most 3", name, n);
+    else {
+        for (int i = 0; i < n; i++)
+            nodes[i] = node_of(in[i]);
+        result = op_map(&ctx->graph, name, nodes, n);
+    }
+    return api_result(ctx, result, out);
+}
+
+mare_status mare_map_scalar(const char *name, int n, mare_tensor *const *in, double value,
+                            mare_tensor **out) {
+    mare_context *ctx;
+    mare_status status = api_begin(name, n, in, &ctx);
+    if (status) return status;
+    node *result = NULL;
+    if (n == 1)
+        result = op_map_scalar(&ctx->graph, name, in[0]->node, value);
+    else if (n == 2 && in[1]) {
+        node *last = node_const(&ctx->graph, in[1]->node->dtype, value);
+        result = op_map3(&ctx->graph, name, in[0]->node, in[1]->node, last);
+    } else
+        graph_fail(&ctx->graph, MARE_E_ARGUMENT, "%s: %d tensors and a number", name, n);
+    return api_result(ctx, result, out);
+}
+
+bool mare_op_info(int i, const char **name, const char **doc, int *elementwise) {
+    if (i < 0) return false;
+    for (int k = 0; k <= i; k++)
+        if (!op_table[k]) return false;
+    const op *o = op_table[i];
+    if (name) *name = o->name;
+    if (doc) *doc = o->doc;
+    if (elementwise) *elementwise = op_map_arity(o);
+    return true;
+}
+
+mare_status mare_bernoulli(mare_tensor *p, mare_tensor **out) {
+    CALL("bernoulli", p, op_bernoulli(g, p->node));
+}
+
+mare_status mare_detach(mare_tensor *t, mare_tensor **out) {
+    CALL("detach", t, op_detach(g, t->node));
+}
+
+mare_status mare_cast(mare_tensor *a, mare_dtype dtype, mare_tensor **out) {
+    CALL("cast", a, op_cast(g, a->node, dtype));
+}
+
+/* ---- Reductions --------------------------------------------------------------------------- */
+
+static node *reduce(graph *g, const char *name, node *a, int n, const int *axes, bool keepdim,
+                    double correction) {
+    static const struct {
+        const char *name;
+        node *(*build)(graph *, node *, uint32_t, bool);
+    } plain[] = {{"sum", op_sum}, {"prod", op_prod}, {"max", op_max},
+                 {"min", op_min}, {"mean", op_mean}, {"logsumexp", op_logsumexp}};
+    uint32_t mask;
+    if (!op_axes(g, name, a, axes, n, &mask)) return NULL;
+    if (strcmp(name, "var") == 0) return op_var(g, a, mask, keepdim, correction);
+    for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
+        if (strcmp(name, plain[i].name) == 0) return plain[i].build(g, a, mask, keepdim);
+    return graph_fail(g, MARE_E_ARGUMENT, "reduce: there is no \"%s\"", name);
+}
+
+mare_status mare_reduce(const char *name, mare_tensor *a, int n, const int *axes, bool keepdim,
+                        double correction, mare_tensor **out) {
+    CALL(name, a, reduce(g, name, a->node, n, axes, keepdim, correction));
+}
+
+mare_status mare_arg_reduce(const char *name, mare_tensor *a, int axis, bool keepdim,
+                            mare_tensor **out) {
+    CALL(name, a,
+         strcmp(name, "argmax") == 0 ? op_argmax(g, a->node, axis, keepdim)
+         : strcmp(name, "argmin") == 0
+             ? op_argmin(g, a->node, axis, keepdim)
+             : graph_fail(g, MARE_E_ARGUMENT, "arg_reduce: there is no \"%s\"", name));
+}
+
+/* ---- Movement ----------------------------------------------------------------------------- */
+
+mare_status mare_reshape(mare_tensor *a, int rank, const int64_t *dims, mare_tensor **out) {
+    shape s;
+    CALL("reshape", a,
+         api_shape(ctx, "reshape", rank, dims, true, &s) ? op_reshape(g, a->node, &s) : NULL);
+}
+
+mare_status mare_permute(mare_tensor *a, int n, const int *axes, mare_tensor **out) {
+    CALL("permute", a, op_permute(g, a->node, axes, n));
+}
+
+mare_status mare_expand(mare_tensor *a, int rank, const int64_t *dims, mare_tensor **out) {
+    shape s;
+    CALL("expand", a,
+         api_shape(ctx, "expand", rank, dims, false, &s) ? op_expand(g, a->node, &s) : NULL);
+}
+
+mare_status mare_slice(mare_tensor *a, const int64_t *start, const int64_t *stop,
+                       const int64_t *step, mare_tensor **out) {
+    CALL("slice", a, op_slice(g, a->node, start, stop, step));
+}
+
+static node *flip(graph *g, node *a, int n, const int *axes) {
+    uint32_t mask;
+    return op_axes(g, "flip", a, axes, n, &mask) ? op_flip(g, a, mask) : NULL;
+}
+
+mare_status mare_flip(mare_tensor *a, int n, const int *axes, mare_tensor **out) {
+    CALL("flip", a, flip(g, a->node, n, axes));
+}
+
+mare_status mare_pad(mare_tensor *a, const int64_t *before, const int64_t *after, double value,
+                     mare_tensor **out) {
+    CALL("pad", a, op_pad(g, a->node, before, after, value));
+}
+
+static mare_status join(const char *call, node *(*build)(graph *, node *const *, int, int), int n,
+                        mare_tensor *const *in, int axis, mare_tensor **out) {
+    mare_context *ctx;
+    mare_status status = api_begin(call, n, in, &ctx);
+    if (status) return status;
+    node **nodes = malloc((size_t)n * sizeof *nodes), *result = NULL;
+    if (!nodes) error_no_memory(&ctx->error, (size_t)n * sizeof *nodes);
+    bool ok = nodes != NULL;
+    for (int i = 0; i < n && ok; i++) {
+        nodes[i] = node_of(in[i]);
+        if (!nodes[i])
+            ok = graph_fail(&ctx->graph, MARE_E_ARGUMENT, "%s: input %d is null", call, i + 1) !=
+                 NULL;
+    }
+    if (ok) result = build(&ctx->graph, nodes, n, axis);
+    free(nodes);
+    return api_result(ctx, result, out);
+}
+
+mare_status mare_concat(int n, mare_tensor *const *in, int axis, mare_tensor **out) {
+    return join("concat", op_concat, n, in, axis, out);
+}
+
+mare_status mare_stack(int n, mare_tensor *const *in, int axis, mare_tensor **out) {
+    return join("stack", op_stack, n, in, axis, out);
+}
+
+mare_status mare_contiguous(mare_tensor *a, mare_tensor **out) {
+    CALL("contiguous", a, op_contiguous(g, a->node));
+}
+
+/* ---- Indexing ----------------------------------------------------------------------------- */
+
+/* Indices are checked before they reach the device: those of an unknown range are evaluated. */
+static bool know_range(mare_context *ctx, node *index) {
+    if (!index || dtype_is_float(index->dtype) || index->lo <= index->hi) return true;
+    size_t bytes = (size_t)shape_count(&index->shape) * mare_dtype_size(index->dtype);
+    void *data = malloc(bytes + 1);
+    if (!data) {
+        error_no_memory(&ctx->error, bytes);
+        return false;
+    }
+    mare_status status = plan_read(ctx->planner, index, data, bytes);
+    free(data);
+    return status == MARE_OK;
+}
+
+/* A call with a tensor and a second one that may hold indices. */
+#define CALL_INDEX(name, a, index, build)                                                          \
+    mare_context *ctx;                                                                             \
+    mare_status status = api_begin(name, 2, (mare_tensor *[]){a, index}, &ctx);                    \
+    if (status) return status;                                                                     \
+    graph *g = &ctx->graph;                                                                        \
+    return api_result(ctx, know_range(ctx, node_of(index)) ? build : NULL, out)
+
+mare_status mare_take(mare_tensor *a, mare_tensor *index, int axis, mare_tensor **out) {
+    CALL_INDEX("take", a, index, op_take(g, a->node, node_of(index), axis));
+}
+
+mare_status mare_one_hot(mare_tensor *index, int64_t classes, mare_dtype dtype, mare_tensor **out) {
+    CALL_INDEX("one_hot", index, index, op_one_hot(g, index->node, classes, dtype));
+}
+
+mare_status mare_cross_entropy(mare_tensor *logits, mare_tensor *target, double label_smoothing,
+                               mare_reduction r, mare_tensor **out) {
+    CALL_INDEX("cross_entropy", logits, target,
+               op_cross_entropy(g, logits->node, node_of(target), label_smoothing, (reduction)r));
+}
+
+static node *loss(graph *g, const char *name, node *a, node *target, reduction r) {
+    static const struct {
+        const char *name;
+        node *(*build)(graph *, node *, node *, reduction);
+    } losses[] = {{"nll", op_nll_loss},
+                  {"mse", op_mse_loss},
+                  {"l1", op_l1_loss},
+                  {"bce", op_bce_loss},
+                  {"bce_with_logits", op_bce_with_logits}};
+    for (size_t i = 0; i < sizeof losses / sizeof *losses; i++)
+        if (strcmp(name, losses[i].name) == 0) return losses[i].build(g, a, target, r);
+    return graph_fail(g, MARE_E_ARGUMENT, "loss: there is no \"%s\"", name);
+}
+
+mare_status mare_loss(const char *name, mare_tensor *a, mare_tensor *target, mare_reduction r,
+                      mare_tensor **out) {
+    CALL_INDEX(name, a, target, loss(g, name, a->node, node_of(target), (reduction)r));
+}
+
+/* ---- Networks ----------------------------------------------------------------------------- */
+
+mare_status mare_matmul(mare_tensor *a, mare_tensor *b, mare_tensor **out) {
+    mare_context *ctx;
+    mare_status status = api_begin("matmul", 2, (mare_tensor *[]){a, b}, &ctx);
+    if (status) return status;
+    return api_result(ctx, op_matmul(&ctx->graph, a->node, node_of(b)), out);
+}
+
+/* An option left 0 takes its default. */
+static void pair(const int64_t *given, int64_t fallback, int64_t out[2]) {
+    for (int i = 0; i < 2; i++)
+        out[i] = given && given[i] ? given[i] : fallback;
+}
+
+mare_status mare_conv2d(mare_tensor *x, mare_tensor *w, mare_tensor *bias,
+                        const mare_conv2d_options *options, mare_tensor **out) {
+    mare_context *ctx;
+    mare_status status = api_begin("conv2d", 3, (mare_tensor *[]){x, w, bias}, &ctx);
+    if (status) return status;
+    conv_options o = {.groups = options && options->groups ? options->groups : 1};
+    pair(options ? options->stride : NULL, 1, o.stride);
+    pair(options ? options->padding : NULL, 0, o.padding);
+    pair(options ? options->dilation : NULL, 1, o.dilation);
+    return api_result(ctx, op_conv2d(&ctx->graph, x->node, node_of(w), node_of(bias), &o), out);
+}
+
+mare_status mare_pool2d(const char *kind, mare_tensor *x, const mare_pool2d_options *options,
+                        mare_tensor **out) {
+    mare_context *ctx;
+    mare_status status = api_begin("pool2d", 1, &x, &ctx);
+    if (status) return status;
+    pool_options o = {0};
+    node *n = NULL;
+    if (!options)
+        graph_fail(&ctx->graph, MARE_E_ARGUMENT, "%s_pool2d: no kernel size given", kind);
+    else {
+        pair(options->kernel, 0, o.kernel);
+        for (int i = 0; i < 2; i++)
+            o.stride[i] = options->stride[i] ? options->stride[i] : o.kernel[i];
+        pair(options->padding, 0, o.padding);
+        pair(options->dilation, 1, o.dilation);
+        o.ceil_mode = options->ceil_mode;
+        o.count_include_pad = !options->exclude_pad;
+        if (strcmp(kind, "max") == 0)
+            n = op_max_pool2d(&ctx->graph, x->node, &o);
+        else if (strcmp(kind, "avg") == 0)
+            n = op_avg_pool2d(&ctx->graph, x->node, &o);
+        else
+            graph_fail(&ctx->graph, MARE_E_ARGUMENT, "pool2d: there is no \"%s\"", kind);
+    }
+    return api_result(ctx, n, out);
+}
+
+mare_status mare_softmax(mare_tensor *a, int axis, mare_tensor **out) {
+    CALL("softmax", a, op_softmax(g, a->node, axis));
+}
+
+mare_status mare_log_softmax(mare_tensor *a, int axis, mare_tensor **out) {
+    CALL("log_softmax", a, op_log_softmax(g, a->node, axis));
+}
+
+mare_status mare_batch_norm(mare_tensor *x, mare_tensor *mean, mare_tensor *var, mare_tensor *gamma,
+                            mare_tensor *beta, double eps, mare_tensor **out) {
+    mare_context *ctx;
+    mare_status status =
+        api_begin("batch_norm", 5, (mare_tensor *[]){x, mean, var, gamma, beta}, &ctx);
+    if (status) return status;
+    return api_result(ctx,
+                      op_batch_norm(&ctx->graph, x->node, node_of(mean), node_of(var),
+                                    node_of(gamma), node_of(beta), eps),
+                      out);
+}
