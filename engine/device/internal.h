@@ -1,0 +1,321 @@
+/* What the files of the device layer share. Nothing outside this folder includes it. */
+#ifndef MARE_DEVICE_INTERNAL_H
+#define MARE_DEVICE_INTERNAL_H
+
+#include <volk.h>
+
+#include "base/vec.h"
+#include "device/device.h"
+#include <mare/vulkan.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum {
+    BUFFER_ALIGN = 256,           /* padding and alignment of device buffers */
+    PARAM_LIMIT = 1024,           /* bytes of one parameter block */
+    PARAM_CHUNK = 64 << 10,       /* bytes of a chunk of parameter blocks */
+    STAGING_CHUNK = 4 << 20,      /* bytes of a staging chunk */
+    STAGING_MOST = 16,            /* staging chunks at the same time */
+    FLYING_MOST = 64,             /* submissions on their way before dev_record() waits */
+    MAX_BUFFERS = 64,             /* storage buffers of one kernel */
+    POOL_SETS = 128,              /* sets in a descriptor pool */
+    POOL_BUFFERS = POOL_SETS * 8, /* and storage buffers */
+    BINS = 192                    /* size classes of free memory */
+};
+
+/* ---- loader.c ----------------------------------------------------------------------------- */
+
+/* Functions of the instance level. Those of an extension, the last two, may be null. */
+#define INSTANCE_FUNCTIONS(X)                                                                      \
+    X(vkDestroyInstance)                                                                           \
+    X(vkEnumeratePhysicalDevices)                                                                  \
+    X(vkGetPhysicalDeviceProperties2)                                                              \
+    X(vkGetPhysicalDeviceFeatures2)                                                                \
+    X(vkGetPhysicalDeviceMemoryProperties2)                                                        \
+    X(vkGetPhysicalDeviceQueueFamilyProperties)                                                    \
+    X(vkEnumerateDeviceExtensionProperties)                                                        \
+    X(vkCreateDevice)                                                                              \
+    X(vkGetDeviceProcAddr)                                                                         \
+    X(vkCreateDebugUtilsMessengerEXT)                                                              \
+    X(vkDestroyDebugUtilsMessengerEXT)
+
+typedef struct vk_instance {
+    VkInstance handle;
+    uint32_t version; /* that it was made for */
+#define X(name) PFN_##name name;
+    INSTANCE_FUNCTIONS(X)
+#undef X
+} vk_instance;
+
+/* Messages of the validation layer; its callback may come from any thread. */
+typedef struct validation {
+    pthread_mutex_t lock;
+    int count; /* -1: asked for, but the layer is not installed */
+    char last[2048];
+    char shown[2048]; /* the copy that the caller reads */
+} validation;
+
+/* Makes an instance. With v, the validation layer is turned on when it is installed. */
+mare_status vk_instance_create(vk_instance *vi, validation *v, VkDebugUtilsMessengerEXT *messenger,
+                               mare_error *e);
+/* Fills the table of an instance that the host made; gipa null: the system's loader. */
+mare_status vk_instance_adopt(vk_instance *vi, VkInstance handle, uint32_t version,
+                              PFN_vkGetInstanceProcAddr gipa, mare_error *e);
+mare_status vk_device_table(const vk_instance *vi, VkDevice device, struct VolkDeviceTable *fn,
+                            mare_error *e);
+
+/* ---- caps.c ------------------------------------------------------------------------------- */
+
+/* VK_KHR_cooperative_matrix is younger than some headers in use. */
+#ifndef VK_KHR_cooperative_matrix
+#define VK_KHR_cooperative_matrix 1
+#define VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME "VK_KHR_cooperative_matrix"
+#define VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR                          \
+    ((VkStructureType)1000506000)
+typedef struct VkPhysicalDeviceCooperativeMatrixFeaturesKHR {
+    VkStructureType sType;
+    void *pNext;
+    VkBool32 cooperativeMatrix;
+    VkBool32 cooperativeMatrixRobustBufferAccess;
+} VkPhysicalDeviceCooperativeMatrixFeaturesKHR;
+#endif
+
+typedef struct extensions {
+    const char *const *names;
+    uint32_t n;
+} extensions;
+
+/* The feature structures that matter here, chained when the device knows them. */
+typedef struct feature_chain {
+    VkPhysicalDeviceFeatures2 base;
+    VkPhysicalDeviceVulkan12Features v12;
+    VkPhysicalDevice16BitStorageFeatures storage16;
+    VkPhysicalDeviceSubgroupSizeControlFeatures subgroup_size;
+    VkPhysicalDeviceCooperativeMatrixFeaturesKHR coop_matrix;
+} feature_chain;
+
+void feature_chain_init(feature_chain *c, extensions have, uint32_t version);
+/* The version that both the instance and the physical device speak. */
+uint32_t device_version(const vk_instance *vi, VkPhysicalDevice p);
+/* The queue family to compute on, or UINT32_MAX. */
+uint32_t pick_family(const vk_instance *vi, VkPhysicalDevice p);
+uint32_t timestamp_bits(const vk_instance *vi, VkPhysicalDevice p, uint32_t family);
+/* What a device made with this features chain and these extensions offers. False when timeline
+ * semaphores are not among it. */
+bool caps_fill(const vk_instance *vi, VkPhysicalDevice p, uint32_t family, const void *features,
+               extensions on, dev_caps *out);
+bool extension_on(extensions on, const char *name);
+
+/* A physical device with what it could offer. */
+typedef struct candidate {
+    VkPhysicalDevice physical;
+    dev_caps caps;
+} candidate;
+typedef VEC(candidate) candidates;
+/* All usable devices, best first. */
+mare_status caps_probe(const vk_instance *vi, candidates *out, mare_error *e);
+/* The names of a physical device's extensions; freed by extensions_free(). */
+typedef struct extension_list {
+    VkExtensionProperties *props;
+    const char **names;
+    uint32_t n;
+} extension_list;
+bool extensions_get(const vk_instance *vi, VkPhysicalDevice p, extension_list *out);
+void extensions_free(extension_list *l);
+
+/* ---- memory.c ----------------------------------------------------------------------------- */
+
+typedef struct range range;
+typedef struct block block;
+
+/* A part of a block: a buffer's memory, or free. */
+struct range {
+    block *in;
+    range *before, *after;      /* neighbours by address */
+    range *bin_prev, *bin_next; /* when free */
+    uint64_t offset, bytes;
+    uint64_t last_use; /* the last submission that touches it */
+    dev_buffer *owner; /* null: free */
+};
+
+typedef struct bin_pool {
+    range *bins[BINS];
+    uint64_t filled[BINS / 64];
+} bin_pool;
+
+/* One VkBuffer on one piece of device memory. */
+struct block {
+    block *prev, *next;
+    bin_pool *pool;
+    VkBuffer buffer;
+    VkDeviceMemory memory;
+    uint8_t *map; /* with unified memory */
+    uint64_t bytes;
+    range *first;
+};
+
+struct dev_buffer {
+    dev_device *d; /* null once the device is gone */
+    range *at;
+    uint64_t bytes; /* as asked for */
+    uint64_t stamp; /* of the recorder that retained it last */
+    uint32_t refs;
+};
+
+/* Host-visible memory: parameter blocks and staging. */
+typedef struct chunk {
+    struct chunk *next;
+    VkBuffer buffer;
+    VkDeviceMemory memory;
+    uint8_t *map;
+    uint64_t bytes, used;
+} chunk;
+
+typedef struct memory_state {
+    VkPhysicalDeviceMemoryProperties types;
+    bin_pool small, large;
+    block *blocks;
+    uint64_t taken; /* bytes of all blocks */
+    uint64_t used, peak, cap;
+    uint64_t next_block;  /* size of the next block for small buffers */
+    bool unified, cached; /* blocks are mapped; and quick to read by the host */
+} memory_state;
+
+void memory_init(dev_device *d);
+/* Frees all blocks; buffers still held by somebody lose their device. */
+void memory_free(dev_device *d);
+mare_status chunk_create(dev_device *d, uint64_t bytes, VkBufferUsageFlags usage, chunk **out);
+void chunk_destroy(dev_device *d, chunk *c);
+
+/* ---- queue.c, record.c -------------------------------------------------------------------- */
+
+typedef struct set_pool {
+    struct set_pool *next;
+    VkDescriptorPool handle;
+    int sets, buffers; /* still free */
+} set_pool;
+
+struct dev_recorder {
+    dev_device *d;
+    dev_recorder *next;
+    VkCommandPool pool;
+    VkCommandBuffer cmd;
+    uint64_t stamp;  /* of this recording */
+    uint64_t serial; /* of its submission */
+    VEC(dev_buffer *) buffers;
+    VEC(dev_pipeline *) pipelines;
+    chunk *params, *staging; /* the first is the one in use */
+    set_pool *sets;
+    dev_pipeline *bound;
+    mare_error error; /* the first failure of a call that cannot return one */
+};
+
+typedef struct recorder_list {
+    dev_recorder *first, *last;
+    int n;
+} recorder_list;
+
+/* Stores what went wrong in the device's error; a lost device stays lost. */
+mare_status vk_failed(dev_device *d, VkResult r, const char *call);
+mare_status vk_error(dev_device *d, mare_error *e, VkResult r, const char *call);
+/* MARE_E_DEVICE_LOST when it is lost. */
+mare_status check_lost(dev_device *d, mare_error *e);
+mare_status queue_init(dev_device *d);
+void queue_free(dev_device *d);
+/* Submits command buffers under the next serial number. */
+mare_status queue_submit(dev_device *d, const VkCommandBuffer *cmds, uint32_t n);
+/* Blocks until the submission with this number is done. */
+mare_status queue_wait(dev_device *d, uint64_t serial);
+/* Asks the device how far it is, and recycles what it is done with. */
+void queue_poll(dev_device *d);
+/* Submits r between the command buffers `before` and `after` (may be null), consuming it. */
+mare_status recorder_submit(dev_recorder *r, VkCommandBuffer before, VkCommandBuffer after);
+void recorder_recycle(dev_recorder *r);
+void recorder_destroy(dev_recorder *r);
+bool recorder_hold(dev_recorder *r, dev_buffer *b);
+/* A full barrier between compute and transfer work. */
+void full_barrier(dev_device *d, VkCommandBuffer cmd);
+
+/* ---- transfer.c --------------------------------------------------------------------------- */
+
+/* Submits the uploads collected so far. */
+mare_status transfer_flush(dev_device *d);
+
+/* ---- pipeline.c --------------------------------------------------------------------------- */
+
+struct dev_pipeline {
+    dev_device *d;
+    dev_pipeline *prev, *next;
+    VkPipeline handle;
+    VkDescriptorSetLayout set_layout;
+    VkPipelineLayout layout;
+    int buffers;
+    uint32_t refs;
+    uint64_t stamp;
+};
+
+typedef struct kernel_layout {
+    VkDescriptorSetLayout set;
+    VkPipelineLayout pipeline;
+} kernel_layout;
+
+typedef struct pipeline_state {
+    pthread_mutex_t lock;        /* over layouts and all */
+    pthread_rwlock_t cache_lock; /* merging into the cache excludes use of it */
+    kernel_layout layouts[MAX_BUFFERS + 1];
+    dev_pipeline *all;
+    VkPipelineCache cache;
+} pipeline_state;
+
+mare_status pipelines_init(dev_device *d);
+void pipelines_free(dev_device *d);
+void pipeline_unref(dev_pipeline *p);
+
+/* ---- profile.c ---------------------------------------------------------------------------- */
+
+typedef struct profile_state {
+    VkQueryPool queries;
+    VkCommandPool pool;
+    VkCommandBuffer cmds[2]; /* before and after the measured work */
+    uint64_t mask;           /* of the bits that count in a timestamp */
+} profile_state;
+
+void profile_free(dev_device *d);
+
+/* ---- the device --------------------------------------------------------------------------- */
+
+struct dev_device {
+    mare_error *e;
+    vk_instance vk;
+    struct VolkDeviceTable fn;
+    VkPhysicalDevice physical;
+    VkDevice handle;
+    VkQueue queue;
+    uint32_t family;
+    void (*lock_queue)(void *user);
+    void (*unlock_queue)(void *user);
+    void *lock_user;
+    bool owns;  /* the instance and the device are its own */
+    bool ready; /* its parts below are set up, or null */
+    VkDebugUtilsMessengerEXT messenger;
+    validation messages;
+
+    dev_caps caps;
+    atomic_bool lost;
+
+    VkSemaphore timeline;
+    uint64_t submitted, completed; /* serial numbers */
+    uint64_t stamps;
+    recorder_list flying;
+    dev_recorder *idle, *uploads; /* recorders to use again; the open batch of uploads */
+    chunk *free_params, *free_staging;
+    int staging; /* chunks there are */
+    set_pool *free_sets;
+
+    memory_state mem;
+    pipeline_state pipes;
+    profile_state profile;
+};
+
+#endif

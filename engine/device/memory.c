@@ -1,0 +1,418 @@
+#define _POSIX_C_SOURCE 200809L
+/* Device memory: blocks from the driver, cut into buffers, and kept when the buffers go.
+ *
+ * Work runs in the order of submission, and every submission starts with a barrier against the
+ * ones before. So the memory of a released buffer can serve the next one at once, even while the
+ * device still reads it; only the host, writing directly, and the driver, taking a block back,
+ * have to look at `last_use`. */
+#include "device/internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { SMALL_LIMIT = 16 << 20, FIRST_BLOCK = 4 << 20, LARGEST_BLOCK = 64 << 20 };
+
+/* ---- free memory by size ------------------------------------------------------------------ */
+
+/* Four classes for each power of two, in units of BUFFER_ALIGN. */
+static int bin_of(uint64_t bytes) {
+    uint64_t u = bytes / BUFFER_ALIGN;
+    if (u < 4) return (int)u;
+    int log = 63 - __builtin_clzll(u);
+    int bin = (log - 1) * 4 + (int)(u >> (log - 2) & 3);
+    return bin < BINS ? bin : BINS - 1;
+}
+
+static void bin_put(range *r) {
+    bin_pool *p = r->in->pool;
+    int b = bin_of(r->bytes);
+    r->owner = NULL;
+    r->bin_prev = NULL;
+    r->bin_next = p->bins[b];
+    if (r->bin_next) r->bin_next->bin_prev = r;
+    p->bins[b] = r;
+    p->filled[b / 64] |= 1ull << (b % 64);
+}
+
+static void bin_take(range *r) {
+    bin_pool *p = r->in->pool;
+    int b = bin_of(r->bytes);
+    if (r->bin_prev)
+        r->bin_prev->bin_next = r->bin_next;
+    else
+        p->bins[b] = r->bin_next;
+    if (r->bin_next) r->bin_next->bin_prev = r->bin_prev;
+    if (!p->bins[b]) p->filled[b / 64] &= ~(1ull << (b % 64));
+    r->bin_prev = r->bin_next = NULL;
+}
+
+/* The best of the class that bytes belongs to, else any of the next class that has some. */
+static range *bin_find(const bin_pool *p, uint64_t bytes) {
+    int b = bin_of(bytes);
+    range *best = NULL;
+    for (range *r = p->bins[b]; r; r = r->bin_next)
+        if (r->bytes >= bytes && (!best || r->bytes < best->bytes)) best = r;
+    if (best) return best;
+    for (int w = ++b / 64; b < BINS && w < BINS / 64; w++) {
+        uint64_t m = p->filled[w];
+        if (w == b / 64) m &= ~0ull << (b % 64);
+        if (m) return p->bins[w * 64 + __builtin_ctzll(m)];
+    }
+    return NULL;
+}
+
+/* Joins r with the neighbour behind it. */
+static void range_join(range *r) {
+    range *gone = r->after;
+    r->bytes += gone->bytes;
+    if (gone->last_use > r->last_use) r->last_use = gone->last_use;
+    r->after = gone->after;
+    if (r->after) r->after->before = r;
+    free(gone);
+}
+
+static void range_free(range *r) {
+    r->owner = NULL;
+    if (r->after && !r->after->owner) {
+        bin_take(r->after);
+        range_join(r);
+    }
+    if (r->before && !r->before->owner) {
+        r = r->before;
+        bin_take(r);
+        range_join(r);
+    }
+    bin_put(r);
+}
+
+/* Cuts bytes from the front of a free range. */
+static bool range_cut(range *r, uint64_t bytes) {
+    if (r->bytes == bytes) {
+        bin_take(r);
+        return true;
+    }
+    range *rest = malloc(sizeof *rest);
+    if (!rest) return false;
+    bin_take(r);
+    *rest = *r;
+    rest->before = r;
+    rest->offset += bytes;
+    rest->bytes -= bytes;
+    if (rest->after) rest->after->before = rest;
+    r->after = rest;
+    r->bytes = bytes;
+    bin_put(rest);
+    return true;
+}
+
+/* ---- blocks ------------------------------------------------------------------------------- */
+
+/* A memory type among `allowed` that has `must`, with most of `nice` and least of `not`. */
+static int pick_type(const VkPhysicalDeviceMemoryProperties *m, uint32_t allowed,
+                     VkMemoryPropertyFlags must, VkMemoryPropertyFlags nice,
+                     VkMemoryPropertyFlags not ) {
+    const VkMemoryPropertyFlags never =
+        VK_MEMORY_PROPERTY_PROTECTED_BIT | VK_MEMORY_PROPERTY_LAZILY_ALLOCATED_BIT |
+        VK_MEMORY_PROPERTY_DEVICE_COHERENT_BIT_AMD | VK_MEMORY_PROPERTY_DEVICE_UNCACHED_BIT_AMD;
+    int best = -1, score = 0;
+    for (uint32_t i = 0; i < m->memoryTypeCount; i++) {
+        VkMemoryPropertyFlags f = m->memoryTypes[i].propertyFlags;
+        if (!(allowed >> i & 1) || (f & must) != must || f & never) continue;
+        int s = 64 + 8 * __builtin_popcount(f & nice) - __builtin_popcount(f & not );
+        if (s > score) {
+            score = s;
+            best = (int)i;
+        }
+    }
+    return best;
+}
+
+/* The memory type for buffers; on unified memory one that the host can map. */
+static int block_type(const dev_device *d, uint32_t allowed) {
+    const VkMemoryPropertyFlags local = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT,
+                                visible = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT,
+                                coherent = VK_MEMORY_PROPERTY_HOST_COHERENT_BIT,
+                                cached = VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
+    if (d->mem.unified)
+        return pick_type(&d->mem.types, allowed, local | visible | coherent, cached, 0);
+    return pick_type(&d->mem.types, allowed, 0, local, visible);
+}
+
+static int chunk_type(const dev_device *d, uint32_t allowed) {
+    return pick_type(&d->mem.types, allowed,
+                     VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT,
+                     VK_MEMORY_PROPERTY_HOST_CACHED_BIT, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT);
+}
+
+/* A VkBuffer with memory of its own, mapped when map is given. */
+static VkResult buffer_make(dev_device *d, uint64_t bytes, VkBufferUsageFlags usage,
+                            int (*type)(const dev_device *, uint32_t), VkBuffer *buffer,
+                            VkDeviceMemory *memory, uint8_t **map) {
+    VkBufferCreateInfo info = {.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
+                               .size = bytes,
+                               .usage = usage,
+                               .sharingMode = VK_SHARING_MODE_EXCLUSIVE};
+    *buffer = VK_NULL_HANDLE;
+    *memory = VK_NULL_HANDLE;
+    VkResult r = d->fn.vkCreateBuffer(d->handle, &info, NULL, buffer);
+    if (r) return r;
+    VkMemoryRequirements need;
+    d->fn.vkGetBufferMemoryRequirements(d->handle, *buffer, &need);
+    int t = type(d, need.memoryTypeBits);
+    if (t < 0) r = VK_ERROR_FEATURE_NOT_PRESENT;
+    if (!r && need.size > d->mem.types.memoryHeaps[d->mem.types.memoryTypes[t].heapIndex].size)
+        r = VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    VkMemoryAllocateInfo alloc = {.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
+                                  .allocationSize = need.size,
+                                  .memoryTypeIndex = (uint32_t)t};
+    if (!r) r = d->fn.vkAllocateMemory(d->handle, &alloc, NULL, memory);
+    if (!r) r = d->fn.vkBindBufferMemory(d->handle, *buffer, *memory, 0);
+    void *p = NULL;
+    if (!r && map) r = d->fn.vkMapMemory(d->handle, *memory, 0, VK_WHOLE_SIZE, 0, &p);
+    if (map) *map = p;
+    if (!r) return VK_SUCCESS;
+    d->fn.vkDestroyBuffer(d->handle, *buffer, NULL);
+    d->fn.vkFreeMemory(d->handle, *memory, NULL);
+    return r;
+}
+
+static VkResult block_create(dev_device *d, bin_pool *pool, uint64_t bytes) {
+    block *b = calloc(1, sizeof *b);
+    range *r = calloc(1, sizeof *r);
+    VkResult res = VK_ERROR_OUT_OF_HOST_MEMORY;
+    if (b && r)
+        res = buffer_make(d, bytes,
+                          VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
+                              VK_BUFFER_USAGE_TRANSFER_DST_BIT,
+                          block_type, &b->buffer, &b->memory, d->mem.unified ? &b->map : NULL);
+    if (res) {
+        free(b);
+        free(r);
+        return res;
+    }
+    b->pool = pool;
+    b->bytes = r->bytes = bytes;
+    b->first = r;
+    r->in = b;
+    b->next = d->mem.blocks;
+    if (b->next) b->next->prev = b;
+    d->mem.blocks = b;
+    d->mem.taken += bytes;
+    bin_put(r);
+    return VK_SUCCESS;
+}
+
+static void block_destroy(dev_device *d, block *b) {
+    if (b->prev)
+        b->prev->next = b->next;
+    else
+        d->mem.blocks = b->next;
+    if (b->next) b->next->prev = b->prev;
+    d->mem.taken -= b->bytes;
+    d->fn.vkDestroyBuffer(d->handle, b->buffer, NULL);
+    d->fn.vkFreeMemory(d->handle, b->memory, NULL);
+    for (range *r = b->first, *next; r; r = next) {
+        next = r->after;
+        if (r->owner) {
+            r->owner->d = NULL;
+            r->owner->at = NULL;
+        }
+        free(r);
+    }
+    free(b);
+}
+
+/* Gives back the blocks that hold no buffer and that the device is done with. */
+static void trim(dev_device *d) {
+    for (block *b = d->mem.blocks, *next; b; b = next) {
+        next = b->next;
+        range *r = b->first;
+        if (r->owner || r->after || r->last_use > d->completed) continue;
+        bin_take(r);
+        block_destroy(d, b);
+    }
+}
+
+void dev_memory_trim(dev_device *d) {
+    if (dev_wait(d)) return;
+    trim(d);
+    d->mem.next_block = FIRST_BLOCK;
+}
+
+void memory_init(dev_device *d) {
+    VkPhysicalDeviceMemoryProperties2 m = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2};
+    d->vk.vkGetPhysicalDeviceMemoryProperties2(d->physical, &m);
+    d->mem.types = m.memoryProperties;
+    d->mem.unified = d->caps.has[DEV_UNIFIED];
+    d->mem.next_block = FIRST_BLOCK;
+    if (d->mem.unified) {
+        int t = block_type(d, UINT32_MAX);
+        d->mem.cached = t >= 0 && d->mem.types.memoryTypes[t].propertyFlags &
+                                      VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
+    }
+}
+
+void memory_free(dev_device *d) {
+    while (d->mem.blocks)
+        block_destroy(d, d->mem.blocks);
+}
+
+/* ---- buffers ------------------------------------------------------------------------------ */
+
+static bool fits_cap(const dev_device *d, uint64_t bytes) {
+    return !d->mem.cap || (d->mem.taken <= d->mem.cap && bytes <= d->mem.cap - d->mem.taken);
+}
+
+/* Gets a new block of at least `bytes`: for small buffers a larger one, when there is room. */
+static VkResult grow(dev_device *d, bin_pool *pool, uint64_t bytes) {
+    if (pool == &d->mem.small) {
+        uint64_t size = d->mem.next_block;
+        if (size < bytes) size = bytes;
+        if (size > d->caps.allocation) size = bytes;
+        if (fits_cap(d, size) && !block_create(d, pool, size)) {
+            if (d->mem.next_block < LARGEST_BLOCK) d->mem.next_block *= 2;
+            return VK_SUCCESS;
+        }
+    }
+    if (!fits_cap(d, bytes)) return VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    return block_create(d, pool, bytes);
+}
+
+/* A free range for bytes. When the driver has no more: cached blocks go back to it first, and at
+ * last the memory of the other kind is cut up. */
+static VkResult range_get(dev_device *d, uint64_t bytes, range **out) {
+    bool small = bytes < SMALL_LIMIT;
+    bin_pool *pool = small ? &d->mem.small : &d->mem.large;
+    bin_pool *other = small ? &d->mem.large : &d->mem.small;
+    VkResult r = VK_SUCCESS;
+    range *at = bin_find(pool, bytes);
+    if (!at) {
+        r = grow(d, pool, bytes);
+        at = bin_find(pool, bytes);
+    }
+    if (!at) at = bin_find(other, bytes);
+    if (!at && d->mem.taken > d->mem.used) {
+        if (!queue_wait(d, d->submitted)) trim(d);
+        r = grow(d, pool, bytes);
+        at = bin_find(pool, bytes);
+    }
+    if (!at) return r ? r : VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    if (!range_cut(at, bytes)) return VK_ERROR_OUT_OF_HOST_MEMORY;
+    *out = at;
+    return VK_SUCCESS;
+}
+
+static double mib(uint64_t bytes) {
+    return (double)bytes / (1 << 20);
+}
+
+static mare_status buffer_failed(dev_device *d, VkResult r, uint64_t bytes) {
+    if (d->lost) return check_lost(d, d->e);
+    if (r != VK_ERROR_OUT_OF_DEVICE_MEMORY && r != VK_ERROR_TOO_MANY_OBJECTS)
+        return vk_failed(d, r, "making a buffer");
+    char cap[64] = "no cap is set";
+    if (d->mem.cap) snprintf(cap, sizeof cap, "the cap is %.1f MiB", mib(d->mem.cap));
+    return error_set(d->e, MARE_E_DEVICE_MEMORY,
+                     "no device memory for a buffer of %.1f MiB: %.1f MiB are in use, %.1f MiB "
+                     "kept in parts too small, %s, the device '%s' has %.0f MiB",
+                     mib(bytes), mib(d->mem.used), mib(d->mem.taken - d->mem.used), cap,
+                     d->caps.name, mib(d->caps.memory));
+}
+
+mare_status dev_buffer_create(dev_device *d, uint64_t bytes, dev_buffer **out) {
+    *out = NULL;
+    mare_status s = check_lost(d, d->e);
+    if (s) return s;
+    if (bytes > d->caps.allocation)
+        return error_set(d->e, MARE_E_DEVICE_MEMORY,
+                         "a buffer of %.1f MiB is more than the device '%s' allows for one "
+                         "allocation, %.1f MiB",
+                         mib(bytes), d->caps.name, mib(d->caps.allocation));
+    uint64_t padded = (bytes + BUFFER_ALIGN - 1) / BUFFER_ALIGN * BUFFER_ALIGN;
+    if (!padded) padded = BUFFER_ALIGN;
+    dev_buffer *b = calloc(1, sizeof *b);
+    if (!b) return error_no_memory(d->e, sizeof *b);
+    VkResult r = range_get(d, padded, &b->at);
+    if (r) {
+        free(b);
+        return buffer_failed(d, r, bytes);
+    }
+    b->d = d;
+    b->bytes = bytes;
+    b->refs = 1;
+    b->at->owner = b;
+    d->mem.used += padded;
+    if (d->mem.used > d->mem.peak) d->mem.peak = d->mem.used;
+    *out = b;
+    return MARE_OK;
+}
+
+void dev_buffer_retain(dev_buffer *b) {
+    b->refs++;
+}
+
+void dev_buffer_release(dev_buffer *b) {
+    if (!b || --b->refs) return;
+    if (b->d) {
+        b->d->mem.used -= b->at->bytes;
+        range_free(b->at);
+    }
+    free(b);
+}
+
+uint64_t dev_buffer_bytes(const dev_buffer *b) {
+    return b->bytes;
+}
+
+void dev_memory_stats(dev_device *d, dev_memory *out) {
+    *out = (dev_memory){.used = d->mem.used,
+                        .cached = d->mem.taken - d->mem.used,
+                        .peak = d->mem.peak,
+                        .cap = d->mem.cap};
+    if (!d->caps.has[DEV_MEMORY_BUDGET]) return;
+    VkPhysicalDeviceMemoryBudgetPropertiesEXT budget = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT};
+    VkPhysicalDeviceMemoryProperties2 m = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2, .pNext = &budget};
+    d->vk.vkGetPhysicalDeviceMemoryProperties2(d->physical, &m);
+    int t = block_type(d, UINT32_MAX);
+    if (t < 0) return;
+    uint32_t heap = m.memoryProperties.memoryTypes[t].heapIndex;
+    if (budget.heapBudget[heap] > budget.heapUsage[heap])
+        out->available = budget.heapBudget[heap] - budget.heapUsage[heap];
+}
+
+void dev_memory_reset_peak(dev_device *d) {
+    d->mem.peak = d->mem.used;
+}
+
+void dev_memory_set_cap(dev_device *d, uint64_t bytes) {
+    d->mem.cap = bytes;
+}
+
+/* ---- host-visible chunks ------------------------------------------------------------------ */
+
+mare_status chunk_create(dev_device *d, uint64_t bytes, VkBufferUsageFlags usage, chunk **out) {
+    *out = NULL;
+    chunk *c = calloc(1, sizeof *c);
+    if (!c) return error_no_memory(d->e, sizeof *c);
+    VkResult r = buffer_make(d, bytes, usage, chunk_type, &c->buffer, &c->memory, &c->map);
+    if (r && d->mem.taken > d->mem.used && !queue_wait(d, d->submitted)) {
+        trim(d);
+        r = buffer_make(d, bytes, usage, chunk_type, &c->buffer, &c->memory, &c->map);
+    }
+    if (r) {
+        free(c);
+        return vk_failed(d, r, "making a host-visible buffer");
+    }
+    c->bytes = bytes;
+    *out = c;
+    return MARE_OK;
+}
+
+void chunk_destroy(dev_device *d, chunk *c) {
+    d->fn.vkDestroyBuffer(d->handle, c->buffer, NULL);
+    d->fn.vkFreeMemory(d->handle, c->memory, NULL);
+    free(c);
+}
