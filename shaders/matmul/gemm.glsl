@@ -1,0 +1,58 @@
+// What every matrix product kernel shares: its parameters, the addresses of the operands.
+//
+// o[m, n] = sum over k of a[m, k] * b[k, n], for every batch. An address in `a` is the sum of a part
+// that depends on m and one that depends on k, each written in up to three digits with a stride a
+// digit, so that a convolution over a padded image is a product too: m counts pixels, k the taps and
+// channels. `b` has one stride for k and one for n. With slices > 1 each slice sums a part of k's
+// outermost digit into a matrix of its own; slices.comp adds them up.
+#include "mare.glsl"
+
+layout(std140, binding = 0) uniform Params {
+    int M, N, K, slices;
+    int k_size0, k_size1;         // of the inner and the middle digit of k
+    int k_part, batch_digits;     // outermost digits of k a slice
+    int a_first, b_first, o_first, o_slice;
+    ivec3 a_k; int b_k;           // strides, the inner digit first
+    int b_n, o_n, m_size0, m_size1;
+    ivec3 a_m; int batches;
+    ivec3 o_m; int unused;
+    ivec4 batch[6];               // size, and the strides in a, b and o; the innermost digit first
+};
+
+// Where a workgroup's part lies: its batch and slice, and the first elements of the operands there.
+struct place {
+    int a, b, o, slice;
+};
+
+place place_of(uint index) {
+    place p = place(a_first, b_first, o_first, int(index) % slices);
+    p.o += p.slice * o_slice;
+    int rest = int(index) / slices;
+    for (int i = 0; i < batch_digits; i++) {
+        int digit = rest % batch[i].x;
+        rest /= batch[i].x;
+        p.a += digit * batch[i].y;
+        p.b += digit * batch[i].z;
+        p.o += digit * batch[i].w;
+    }
+    return p;
+}
+
+ivec3 row_digits(int m) {
+    int rest = m / m_size0;
+    return ivec3(m - rest * m_size0, rest % m_size1, rest / m_size1);
+}
+
+void next_row(inout ivec3 d) {
+    d.x++;
+    bool carry = d.x == m_size0;
+    d.x = carry ? 0 : d.x;
+    d.y += carry ? 1 : 0;
+    carry = carry && d.y == m_size1;
+    d.y = carry ? 0 : d.y;
+    d.z += carry ? 1 : 0;
+}
+
+int at(ivec3 digits, ivec3 stride) {
+    return digits.x * stride.x + digits.y * stride.y + digits.z * stride.z;
+}

@@ -1,0 +1,136 @@
+// Matrix product held in registers alone: each invocation keeps R rows of C columns, a workgroup R
+// rows of C columns an invocation. There is no barrier and no shared memory, so it runs anywhere;
+// with one SIMD vector as the workgroup it is the quick way on a CPU, where a load of the same
+// element by all lanes costs as much as any. R = C = 1 is the plain kernel.
+//
+// A_PAIR and B_PAIR: two neighbours are loaded at once, along k (1) or along m or n (2); their
+// addresses are even then. That halves the loads, which are what a CPU's driver is slow at. INT64:
+// with 64-bit integers, which a driver cannot split into two loads again.
+#extension GL_EXT_control_flow_attributes : require
+#ifdef INT64
+#extension GL_EXT_shader_explicit_arithmetic_types_int64 : require
+#define PAIR uint64_t
+#define SPLIT(x) uintBitsToFloat(unpackUint2x32(x))
+#else
+#define PAIR vec2
+#define SPLIT(x) (x)
+#endif
+#include "gemm.glsl"
+
+#if A_PAIR
+layout(std430, binding = 1) readonly buffer A { PAIR a[]; };
+#else
+layout(std430, binding = 1) readonly buffer A { float a[]; };
+#endif
+#if B_PAIR
+layout(std430, binding = 2) readonly buffer B { PAIR b[]; };
+#else
+layout(std430, binding = 2) readonly buffer B { float b[]; };
+#endif
+layout(std430, binding = 3) writeonly buffer O { float o[]; };
+
+#define EACH(i, n) [[unroll]] for (int i = 0; i < n; i++)
+// Steps of k a turn of the loop.
+#if A_PAIR == 1 || B_PAIR == 1
+#define U 2
+#else
+#define U 1
+#endif
+// Columns that lie side by side in one invocation.
+#if B_PAIR == 2
+#define W 2
+#else
+#define W 1
+#endif
+#if A_PAIR
+#define A_HALF 2
+#else
+#define A_HALF 1
+#endif
+#if B_PAIR
+#define B_HALF 2
+#else
+#define B_HALF 1
+#endif
+
+void main() {
+    int lanes = int(gl_WorkGroupSize.x), lane = int(gl_LocalInvocationID.x);
+    uint tiles_m = uint(M + R - 1) / R;
+    uint tiles_n = uint(N + lanes * C - 1) / uint(lanes * C);
+    uint g = group_index();
+    if (g >= tiles_m * tiles_n * uint(batches * slices)) return;
+    uint column_tile = g / tiles_m;
+    int row0 = int(g - column_tile * tiles_m) * R;
+    uint outer = column_tile / tiles_n;
+    int col0 = int(column_tile - outer * tiles_n) * lanes * C + lane * W;
+    place p = place_of(outer);
+
+    // Rows and columns past the end repeat the last ones, and are not stored.
+    ivec3 first_row = row_digits(row0), d = first_row;
+    int ar[R], bc[C];
+    EACH(r, R) {
+        ar[r] = (p.a + at(d, a_m)) / A_HALF;
+        if (row0 + r + 1 < M) next_row(d);
+    }
+    EACH(c, C) bc[c] = (p.b + min(col0 + c / W * W * lanes, N - W) * b_n) / B_HALF;
+    // Copied out of the parameter block: a read in the loop is not cheap everywhere.
+    int a_step = a_k.x, b_step = b_k;
+
+    float acc[R][C];
+    EACH(r, R) EACH(c, C) acc[r][c] = 0.0;
+
+    int k2_end = min((p.slice + 1) * k_part, (K + k_size0 * k_size1 - 1) / (k_size0 * k_size1));
+    for (int k2 = p.slice * k_part; k2 < k2_end; k2++)
+        for (int k1 = 0; k1 < k_size1; k1++) {
+            int done = (k2 * k_size1 + k1) * k_size0, end = min(k_size0, K - done);
+            int ka = k2 * a_k.z + k1 * a_k.y, kb = done * b_step;
+            for (int k = 0; k < end; k += U) {
+                float av[R][U], bv[U][C];
+#if B_PAIR == 2
+                EACH(u, U) EACH(c, C / 2) {
+                    vec2 t = SPLIT(b[bc[2 * c] + (kb + u * b_step) / 2]);
+                    bv[u][2 * c] = t.x;
+                    bv[u][2 * c + 1] = t.y;
+                }
+#elif B_PAIR == 1
+                EACH(c, C) {
+                    vec2 t = SPLIT(b[bc[c] + kb / 2]);
+                    bv[0][c] = t.x;
+                    bv[1][c] = t.y;
+                }
+#else
+                EACH(u, U) EACH(c, C) bv[u][c] = b[bc[c] + kb + u * b_step];
+#endif
+#if A_PAIR == 2
+                EACH(u, U) EACH(r, R / 2) {
+                    vec2 t = SPLIT(a[ar[2 * r] + (ka + u * a_step) / 2]);
+                    av[2 * r][u] = t.x;
+                    av[2 * r + 1][u] = t.y;
+                }
+#elif A_PAIR == 1
+                EACH(r, R) {
+                    vec2 t = SPLIT(a[ar[r] + ka / 2]);
+                    av[r][0] = t.x;
+                    av[r][1] = t.y;
+                }
+#else
+                EACH(r, R) EACH(u, U) av[r][u] = a[ar[r] + ka + u * a_step];
+#endif
+                EACH(r, R) EACH(c, C) EACH(u, U) acc[r][c] = fma(av[r][u], bv[u][c], acc[r][c]);
+                ka += U * a_step;
+                kb += U * b_step;
+            }
+        }
+
+    d = first_row;
+    EACH(r, R) {
+        if (row0 + r < M) {
+            int at_row = p.o + at(d, o_m);
+            EACH(c, C) {
+                int col = col0 + c / W * W * lanes + c % W;
+                if (col < N) o[at_row + col * o_n] = acc[r][c];
+            }
+        }
+        next_row(d);
+    }
+}
