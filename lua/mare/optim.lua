@@ -1,0 +1,321 @@
+--- Optimizers: SGD, Adam, AdamW.
+---
+---     local opt = optim.Adam(model:parameters(), { lr = 1e-3 })
+---     opt:zero_grad()
+---     loss:backward()
+---     opt:step()
+---
+--- step() evaluates new parameters, the optimizer's state, the loss that backward() left and
+--- everything else that was assigned (running statistics) together. Rates, step counts and bias
+--- corrections enter as numbers, which are no part of a plan: a schedule rebuilds nothing.
+---
+--- Parameter groups have settings of their own: optim.SGD({{params = a, lr = 0.1}, {params = b}},
+--- {lr = 0.01}). Change opt.groups[i].lr at any time.
+
+local mare = require "mare"
+local module = require "mare.nn.module"
+
+local optim = {}
+
+---@class mare.optim.Optimizer
+---@field groups table[] each {params = tensors, lr = number, ...}
+---@field steps integer number of steps done
+local Optimizer = {}
+Optimizer.__index = Optimizer
+Optimizer.__name = "mare.optim.Optimizer"
+
+--- Checks settings given by the user against the defaults of the optimizer.
+local function settings_of(kind, given, into)
+    for name, value in pairs(given) do
+        local default = kind.defaults[name]
+        if name ~= "params" then
+            if default == nil then
+                error(("%s: there is no option '%s'"):format(kind.name, tostring(name)), 0)
+            end
+            if type(value) ~= type(default) then
+                error(("%s: %s must be a %s, not %s"):format(kind.name, name, type(default),
+                    tostring(value)), 0)
+            end
+            into[name] = type(value) == "table" and { table.unpack(value) } or value
+        end
+    end
+    return into
+end
+
+local function check_range(kind, group)
+    for name, value in pairs(group) do
+        if type(value) == "number" and not (value >= 0 and value < math.huge) then
+            error(("%s: %s must be 0 or more, not %s"):format(kind.name, name, tostring(value)), 0)
+        end
+    end
+    if kind.check then kind.check(group) end
+end
+
+local function create(kind, params, options)
+    if type(params) ~= "table" or module.is_module(params) then
+        error(("%s: give a list of parameters: model:parameters()"):format(kind.name), 0)
+    end
+    local self = setmetatable({ kind = kind, groups = {}, state = {}, steps = 0 }, Optimizer)
+    local base = settings_of(kind, options or {}, settings_of(kind, kind.defaults, {}))
+    local list = type(params[1]) == "table" and params or { { params = params } }
+    local seen, total = {}, 0
+    for i, given in ipairs(list) do
+        if type(given.params) ~= "table" then
+            error(("%s: group %d has no list 'params'"):format(kind.name, i), 0)
+        end
+        local group = settings_of(kind, given, settings_of(kind, base, { params = {} }))
+        check_range(kind, group)
+        for j, p in ipairs(given.params) do
+            if not module.is_tensor(p) then
+                error(("%s: entry %d of group %d is a %s, not a tensor"):format(kind.name, j, i,
+                    type(p)), 0)
+            end
+            if seen[p] then
+                error(("%s: entry %d of group %d is there twice"):format(kind.name, j, i), 0)
+            end
+            seen[p], total = true, total + 1
+            group.params[j] = p
+        end
+        self.groups[i] = group
+    end
+    if total == 0 then error(("%s: there is no parameter to train"):format(kind.name), 0) end
+    return self
+end
+
+--- Zeros shaped like p, evaluated: the first step then has the same plan as all that follow.
+local function zeros_like(p)
+    local z = mare.zeros(p.shape, { dtype = p.dtype })
+    mare.eval(z)
+    return z
+end
+
+local function state_of(self, p, group)
+    local s = self.state[p]
+    if not s then
+        s = { step = 0 }
+        for _, name in ipairs(self.kind.slots(group)) do s[name] = zeros_like(p) end
+        self.state[p] = s
+    end
+    return s
+end
+
+---One step of every parameter that has a gradient, evaluated together with the loss.
+---@param ... mare.tensor more tensors to evaluate with it, such as predictions
+function Optimizer:step(...)
+    local extra, staged = { ... }, {}
+    local function stage(target, value)
+        staged[#staged + 1] = { target = target, value = value }
+        extra[#extra + 1] = target
+    end
+    mare.no_grad(function()
+        for _, group in ipairs(self.groups) do
+            for _, p in ipairs(group.params) do
+                local g = p.grad
+                if g then
+                    local s = state_of(self, p, group)
+                    staged[#staged + 1] = { state = s, step = s.step + 1 }
+                    self.kind.update(stage, p, g, s, s.step + 1, group)
+                end
+            end
+        end
+    end)
+    for _, change in ipairs(staged) do
+        if change.target then
+            change.target:assign(change.value)
+        else
+            change.state.step = change.step
+        end
+    end
+    mare.eval(extra)
+    self.steps = self.steps + 1
+end
+
+---Forgets the gradients of all parameters.
+function Optimizer:zero_grad()
+    for _, group in ipairs(self.groups) do
+        for _, p in ipairs(group.params) do p.grad = nil end
+    end
+end
+
+---All that a later step depends on: numbers, and the live state tensors (not copies). Parameters are
+---known by their position over all groups.
+---@return {kind: string, steps: integer, groups: table[], state: table[]}
+function Optimizer:state_dict()
+    local groups, state, position = {}, {}, 0
+    for i, group in ipairs(self.groups) do
+        local copy = settings_of(self.kind, group, {})
+        copy.params = {}
+        for j, p in ipairs(group.params) do
+            position = position + 1
+            copy.params[j] = position
+            local s = self.state[p]
+            if s then
+                state[position] = {}
+                for name, value in pairs(s) do state[position][name] = value end
+            end
+        end
+        groups[i] = copy
+    end
+    return { kind = self.kind.name, steps = self.steps, groups = groups, state = state }
+end
+
+--- The state of parameter p at a position, checked, with tensors of its own.
+local function load_one(self, position, p, group, saved)
+    local s = { step = math.tointeger(saved.step) }
+    if not s.step then
+        error(("load_state_dict of %s: parameter %d has no step count"):format(self.kind.name,
+            position), 0)
+    end
+    for _, name in ipairs(self.kind.slots(group)) do
+        local value = saved[name]
+        if not module.is_tensor(value) then
+            error(("load_state_dict of %s: parameter %d has no '%s'"):format(self.kind.name,
+                position, name), 0)
+        end
+        if value.shape ~= p.shape or value.dtype ~= p.dtype then
+            error(("load_state_dict of %s: '%s' of parameter %d is %s %s, the parameter is %s %s")
+                :format(self.kind.name, name, position, value.dtype, tostring(value.shape), p.dtype,
+                    tostring(p.shape)), 0)
+        end
+        s[name] = zeros_like(p)
+        s[name]:assign(value:detach())
+    end
+    return s
+end
+
+---Goes on where another optimizer of the same kind and the same parameters stood.
+---@param saved table from state_dict()
+function Optimizer:load_state_dict(saved)
+    local name = self.kind.name
+    if saved.kind ~= name then
+        error(("load_state_dict of %s: the state is of %s"):format(name, tostring(saved.kind)), 2)
+    end
+    if #saved.groups ~= #self.groups then
+        error(("load_state_dict of %s: %d groups here, %d in the state"):format(name,
+            #self.groups, #saved.groups), 2)
+    end
+    local groups, state, position = {}, {}, 0
+    mare.no_grad(function()
+        for i, group in ipairs(self.groups) do
+            local given = saved.groups[i]
+            if #given.params ~= #group.params then
+                error(("load_state_dict of %s: group %d has %d parameters here, %d in the state")
+                    :format(name, i, #group.params, #given.params), 0)
+            end
+            groups[i] = settings_of(self.kind, given,
+                settings_of(self.kind, group, { params = group.params }))
+            check_range(self.kind, groups[i])
+            for _, p in ipairs(group.params) do
+                position = position + 1
+                local entry = saved.state[position]
+                if entry then state[p] = load_one(self, position, p, groups[i], entry) end
+            end
+        end
+    end)
+    mare.eval()
+    self.groups, self.state = groups, state
+    self.steps = math.tointeger(saved.steps) or 0
+end
+
+function Optimizer:__tostring()
+    local lines = {}
+    for i, group in ipairs(self.groups) do
+        lines[i] = ("%s: %d parameters, lr %g"):format(self.kind.name, #group.params, group.lr)
+    end
+    return table.concat(lines, "\n")
+end
+
+local SGD = {
+    name = "SGD",
+    defaults = { lr = 1e-3, momentum = 0, dampening = 0, weight_decay = 0, nesterov = false },
+}
+
+function SGD.check(group)
+    if group.nesterov and (group.momentum == 0 or group.dampening ~= 0) then
+        error("SGD: nesterov needs a momentum and no dampening", 0)
+    end
+end
+
+function SGD.slots(group)
+    return group.momentum ~= 0 and { "momentum_buffer" } or {}
+end
+
+function SGD.update(stage, p, g, s, step, group)
+    if group.weight_decay ~= 0 then g = g + p * group.weight_decay end
+    if group.momentum ~= 0 then
+        -- The first step takes the whole gradient; written so that its plan is that of all steps.
+        local first = step == 1
+        local keep, share = first and 0 or group.momentum, first and 1 or 1 - group.dampening
+        local velocity = s.momentum_buffer * keep + g * share
+        stage(s.momentum_buffer, velocity)
+        g = group.nesterov and g + velocity * group.momentum or velocity
+    end
+    stage(p, p - g * group.lr)
+end
+
+local function check_betas(group)
+    for i = 1, 2 do
+        local beta = group.betas[i]
+        if type(beta) ~= "number" or not (beta >= 0 and beta < 1) then
+            error(("betas[%d] must be in 0 <= beta < 1, not %s"):format(i, tostring(beta)), 0)
+        end
+    end
+end
+
+local function adam_slots() return { "exp_avg", "exp_avg_sq" } end
+
+--- from: the parameter's value before the step, or what decay left of it.
+local function adam_update(stage, p, from, g, s, step, group)
+    local b1, b2 = group.betas[1], group.betas[2]
+    local m = s.exp_avg * b1 + g * (1 - b1)
+    local v = s.exp_avg_sq * b2 + g * g * (1 - b2)
+    stage(s.exp_avg, m)
+    stage(s.exp_avg_sq, v)
+    local rate = group.lr / (1 - b1 ^ step)
+    local scale = 1 / math.sqrt(1 - b2 ^ step)
+    stage(p, from - m / (v:sqrt() * scale + group.eps) * rate)
+end
+
+local Adam = {
+    name = "Adam",
+    defaults = { lr = 1e-3, betas = { 0.9, 0.999 }, eps = 1e-8, weight_decay = 0 },
+    check = check_betas,
+    slots = adam_slots,
+}
+
+function Adam.update(stage, p, g, s, step, group)
+    if group.weight_decay ~= 0 then g = g + p * group.weight_decay end
+    adam_update(stage, p, p, g, s, step, group)
+end
+
+local AdamW = {
+    name = "AdamW",
+    defaults = { lr = 1e-3, betas = { 0.9, 0.999 }, eps = 1e-8, weight_decay = 1e-2 },
+    check = check_betas,
+    slots = adam_slots,
+}
+
+function AdamW.update(stage, p, g, s, step, group)
+    local shrunk = group.weight_decay ~= 0 and p * (1 - group.lr * group.weight_decay) or p
+    adam_update(stage, p, shrunk, g, s, step, group)
+end
+
+---Stochastic gradient descent with momentum, dampening, Nesterov's momentum and weight decay.
+---@param params mare.tensor[]|table[] parameters, or groups {params = ..., lr = ...}
+---@param options? {lr?: number, momentum?: number, dampening?: number, weight_decay?: number, nesterov?: boolean}
+---@return mare.optim.Optimizer
+function optim.SGD(params, options) return create(SGD, params, options) end
+
+---Kingma and Ba 2015; weight_decay is added to the gradient.
+---@param params mare.tensor[]|table[]
+---@param options? {lr?: number, betas?: number[], eps?: number, weight_decay?: number}
+---@return mare.optim.Optimizer
+function optim.Adam(params, options) return create(Adam, params, options) end
+
+---Loshchilov and Hutter 2019: Adam with weight decay apart from the gradient.
+---@param params mare.tensor[]|table[]
+---@param options? {lr?: number, betas?: number[], eps?: number, weight_decay?: number}
+---@return mare.optim.Optimizer
+function optim.AdamW(params, options) return create(AdamW, params, options) end
+
+return optim
