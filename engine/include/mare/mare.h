@@ -273,6 +273,28 @@ MARE_API mare_status mare_batch_norm(mare_tensor *x, mare_tensor *mean, mare_ten
                                      mare_tensor *gamma, mare_tensor *beta, double eps,
                                      mare_tensor **out);
 
+/* ---- Files --------------------------------------------------------------------------------- */
+
+/* Saves n named tensors, evaluating them, as a safetensors file; keys and values are n_notes texts of
+ * its metadata. The file appears whole or not at all. */
+MARE_API mare_status mare_save(mare_context *ctx, const char *path, int n, const char *const *names,
+                               mare_tensor *const *tensors, int n_notes, const char *const *keys,
+                               const char *const *values);
+
+/* What a safetensors file holds. */
+typedef struct mare_bundle mare_bundle;
+/* Dtypes that Mare lacks become f32 or i32; values that do not fit are MARE_E_FORMAT, as is any file
+ * that is not well-formed. */
+MARE_API mare_status mare_load(mare_context *ctx, const char *path, mare_bundle **out);
+MARE_API int mare_bundle_count(const mare_bundle *b);
+/* Name and tensor number i, alive as long as the bundle; null out of range. */
+MARE_API const char *mare_bundle_name(const mare_bundle *b, int i);
+MARE_API mare_tensor *mare_bundle_tensor(const mare_bundle *b, int i);
+/* The tensor of a name, or the metadata under a key; null when there is none. */
+MARE_API mare_tensor *mare_bundle_find(const mare_bundle *b, const char *name);
+MARE_API const char *mare_bundle_note(const mare_bundle *b, const char *key);
+MARE_API void mare_bundle_free(mare_bundle *b); /* null is allowed */
+
 #ifdef __cplusplus
 }
 #endif
