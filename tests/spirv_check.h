@@ -13,9 +13,9 @@
 static inline const char *spirv_bindings(const uint32_t *words, size_t count, int buffers) {
     enum { HEADER = 5, OP_DECORATE = 71, BINDING = 33, SET = 34 };
     for (size_t i = HEADER; i < count;) {
-        uint32_t length = words[i] >> 16, op = words[i] & 0xffff;
+        uint32_t length = words[i] >> 16, opcode = words[i] & 0xffff;
         if (length == 0 || i + length > count) return "an instruction runs over the end";
-        if (op == OP_DECORATE && length == 4) {
+        if (opcode == OP_DECORATE && length == 4) {
             if (words[i + 2] == BINDING && words[i + 3] > (uint32_t)buffers)
                 return "it declares a binding past those that it is given";
             if (words[i + 2] == SET && words[i + 3] != 0) return "it uses a set other than 0";
