@@ -11,6 +11,7 @@ static const char *const feature_names[DEV_FEATURES] = {
     [DEV_STORAGE8] = "storage8",
     [DEV_FLOAT16] = "float16",
     [DEV_INT8] = "int8",
+    [DEV_INT64] = "int64",
     [DEV_SUBGROUP] = "subgroup",
     [DEV_SUBGROUP_SIZE] = "subgroup_size",
     [DEV_PUSH_DESCRIPTOR] = "push_descriptor",

@@ -189,6 +189,7 @@ mare_status dev_adopt(const struct mare_vulkan_device *host, const dev_options *
 
 /* Turns on what caps wants and no more. */
 static void features_want(feature_chain *f, const dev_caps *caps) {
+    f->base.features.shaderInt64 = caps->has[DEV_INT64];
     f->v12.timelineSemaphore = VK_TRUE;
     f->v12.storageBuffer8BitAccess = caps->has[DEV_STORAGE8];
     f->v12.shaderFloat16 = caps->has[DEV_FLOAT16];

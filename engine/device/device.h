@@ -26,6 +26,7 @@ typedef enum dev_feature {
     DEV_STORAGE8,         /* 8-bit storage buffer access */
     DEV_FLOAT16,          /* f16 arithmetic */
     DEV_INT8,             /* 8-bit integer arithmetic */
+    DEV_INT64,            /* 64-bit integer arithmetic */
     DEV_SUBGROUP,         /* basic, vote, ballot, arithmetic and shuffle subgroup operations */
     DEV_SUBGROUP_SIZE,    /* required subgroup size and full subgroups */
     DEV_PUSH_DESCRIPTOR,  /* VK_KHR_push_descriptor */
@@ -88,7 +89,8 @@ mare_status dev_adopt(const struct mare_vulkan_device *host, const dev_options *
 /* Waits for the device, gives back all that was made on it. Null is allowed. */
 void dev_destroy(dev_device *d);
 const dev_caps *dev_get_caps(const dev_device *d);
-/* Messages of the validation layer so far (errors and warnings); their last text in *last. */
+/* Messages of the validation layer so far (errors and warnings); their last text in *last. -1 when
+ * the layer was asked for and is not installed. A device of the host's own reports to the host. */
 int dev_validation_messages(const dev_device *d, const char **last);
 
 /* ---- Memory ------------------------------------------------------------------------------- */

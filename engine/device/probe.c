@@ -65,7 +65,7 @@ void feature_chain_init(feature_chain *c, extensions have, uint32_t version) {
 
 /* What a chain of feature structures turns on. */
 typedef struct enabled {
-    bool timeline, memory_model, storage16, storage8, float16, int8, address, coop_matrix;
+    bool timeline, memory_model, storage16, storage8, float16, int8, int64, address, coop_matrix;
     bool subgroup_size, full_subgroups;
 } enabled;
 
@@ -74,6 +74,9 @@ static enabled features_read(const void *features) {
     enabled on = {0};
     for (const VkBaseInStructure *s = features; s; s = s->pNext) {
         switch ((int)s->sType) {
+        case VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2:
+            on.int64 |= ((const VkPhysicalDeviceFeatures2 *)s)->features.shaderInt64;
+            break;
         case VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES:
             on.storage16 |= ((const VkPhysicalDeviceVulkan11Features *)s)->storageBuffer16BitAccess;
             break;
@@ -273,6 +276,7 @@ bool caps_fill(const vk_instance *vi, VkPhysicalDevice p, uint32_t family, const
     c->has[DEV_STORAGE8] = on.storage8;
     c->has[DEV_FLOAT16] = on.float16;
     c->has[DEV_INT8] = on.int8;
+    c->has[DEV_INT64] = on.int64;
     c->has[DEV_SUBGROUP] =
         (sub.supportedOperations & ops) == ops && sub.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT;
     c->has[DEV_SUBGROUP_SIZE] = sized && on.subgroup_size && on.full_subgroups &&
