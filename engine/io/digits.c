@@ -103,7 +103,7 @@ static pen random_pen(rng *r) {
     int64_t a = between(r, -1000, 1000);
     int64_t sine = a - a * a * a / (6 * one * one);
     int64_t cosine = one - a * a / (2 * one) + a * a * a * a / (24 * one * one * one);
-    int64_t shear = between(r, -1200, 800); /* most hands lean to the right */
+    int64_t shear = between(r, -1000, 650); /* most hands lean to the right */
     int64_t high = between(r, 44, 52);      /* 1/256 pixel a unit: a height of 17 to 20 pixels */
     int64_t wide = high * between(r, 80, 120) / 100;
     pen p;
@@ -111,8 +111,8 @@ static pen random_pen(rng *r) {
     p.m[0][1] = (shear * cosine / one - sine) * high;
     p.m[1][0] = sine * wide;
     p.m[1][1] = (shear * sine / one + cosine) * high;
-    p.shift[0] = DIGIT_SIDE * 128 + between(r, -512, 512);
-    p.shift[1] = DIGIT_SIDE * 128 + between(r, -512, 512);
+    p.shift[0] = DIGIT_SIDE * 128 + between(r, -384, 384);
+    p.shift[1] = DIGIT_SIDE * 128 + between(r, -384, 384);
     p.radius = between(r, 190, 400);
     p.ink = between(r, 200, 255);
     return p;
