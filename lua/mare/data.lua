@@ -70,7 +70,7 @@ end
 function data.TensorDataset(entries)
     local self = { sources = {}, host = nil, count = nil }
     if type(entries) ~= "table" or #entries == 0 then
-        error("TensorDataset: give a list of tensors, tables or host arrays", 2)
+        mare.fail("TensorDataset: give a list of tensors, tables or host arrays")
     end
     for i, entry in ipairs(entries) do
         local source, host
@@ -83,19 +83,19 @@ function data.TensorDataset(entries)
         elseif type(entry) == "table" then
             source, host = mare.tensor(entry), false
         else
-            error(("TensorDataset: entry %d is a %s"):format(i, type(entry)), 2)
+            mare.fail("TensorDataset: entry %d is a %s", i, type(entry))
         end
         if self.host ~= nil and self.host ~= host then
-            error("TensorDataset: host arrays and tensors cannot be mixed; "
-                .. "array:tensor() makes a tensor", 2)
+            mare.fail("TensorDataset: host arrays and tensors cannot be mixed; "
+                .. "array:tensor() makes a tensor")
         end
         self.host = host
         local shape = host and source[1].shape or source.shape
         local n = shape[1]
-        if not n then error(("TensorDataset: entry %d is a scalar"):format(i), 2) end
+        if not n then mare.fail("TensorDataset: entry %d is a scalar", i) end
         if self.count and n ~= self.count then
-            error(("TensorDataset: entry %d has %d samples, the others have %d"):format(i, n,
-                self.count), 2)
+            mare.fail("TensorDataset: entry %d has %d samples, the others have %d", i, n,
+                self.count)
         end
         self.count, self.sources[i] = n, source
     end
@@ -111,8 +111,7 @@ function data.Subset(dataset, positions)
     for i, position in ipairs(positions) do
         local p = math.tointeger(position)
         if not p or p < 1 or p > dataset.count then
-            error(("Subset: position %s is not in 1..%d"):format(tostring(position),
-                dataset.count), 2)
+            mare.fail("Subset: position %s is not in 1..%d", tostring(position), dataset.count)
         end
         mapped[i] = dataset.positions and dataset.positions[p] or p
     end
@@ -141,8 +140,8 @@ function data.random_split(dataset, parts, seed)
     elseif sum == dataset.count then
         sizes = parts
     else
-        error(("random_split: the parts sum to %s; they must sum to 1 or to the %d samples")
-            :format(tostring(sum), dataset.count), 2)
+        mare.fail("random_split: the parts sum to %s; they must sum to 1 or to the %d samples",
+            tostring(sum), dataset.count)
     end
     local order, from, result = {}, 0, {}
     for i = 1, dataset.count do order[i] = i end
@@ -157,7 +156,7 @@ end
 ---@class mare.data.DataLoader
 ---@field dataset mare.data.Dataset
 ---@field batch integer
----@field epoch integer number of the pass that iter() starts next, from 0
+---@field epoch integer number of the pass that iter() starts next, from 1
 local DataLoader = {}
 DataLoader.__index = DataLoader
 DataLoader.__name = "mare.data.DataLoader"
@@ -195,7 +194,7 @@ local function host_pass(self, epoch, start)
         shuffle = self.shuffle,
         seed = self.seed,
         epoch = epoch,
-        start_batch = start,
+        start_batch = start + 1,
         workers = self.workers,
         drop_last = self.drop_last,
         indices = set.positions,
@@ -211,7 +210,7 @@ Pass.__close = Pass.close
 
 ---Starts a pass: `for images, labels in loader:iter() do`. Each pass is the next epoch, with an
 ---order of its own when shuffled. Leaving the loop early stops the workers.
----@param options? {epoch?: integer, start?: integer} epoch from 0; start: batches to leave out
+---@param options? {epoch?: integer, start?: integer} epoch from 1; start: batches to leave out
 ---@return function next, nil, nil, table pass
 function DataLoader:iter(options)
     local epoch = options and options.epoch or self.epoch
@@ -231,18 +230,18 @@ function data.DataLoader(dataset, options)
     local known = { batch = 32, shuffle = false, seed = 0, workers = 2, drop_last = false }
     for name, value in pairs(options) do
         if known[name] == nil then
-            error(("DataLoader: there is no option '%s'"):format(tostring(name)), 2)
+            mare.fail("DataLoader: there is no option '%s'", tostring(name))
         end
         if math.type(value) ~= math.type(known[name]) or type(value) ~= type(known[name]) then
-            error(("DataLoader: %s cannot be %s"):format(name, tostring(value)), 2)
+            mare.fail("DataLoader: %s cannot be %s", name, tostring(value))
         end
         known[name] = value
     end
     if getmetatable(dataset) ~= Dataset then
-        error("DataLoader: give a data set, such as data.TensorDataset{...}", 2)
+        mare.fail("DataLoader: give a data set, such as data.TensorDataset{...}")
     end
-    if known.batch < 1 then error("DataLoader: batch must be 1 or more", 2) end
-    known.dataset, known.epoch = dataset, 0
+    if known.batch < 1 then mare.fail("DataLoader: batch must be 1 or more") end
+    known.dataset, known.epoch = dataset, 1
     return setmetatable(known, DataLoader)
 end
 

@@ -76,13 +76,13 @@ function ConfusionMatrix:update(output, target)
     end)
     local predicted, truth = classes:totable(), target:totable()
     if #predicted ~= #truth then
-        error(("ConfusionMatrix: %d predictions, %d targets"):format(#predicted, #truth), 2)
+        mare.fail("ConfusionMatrix: %d predictions, %d targets", #predicted, #truth)
     end
     for i, t in ipairs(truth) do
         local row, p = self.counts[t + 1], predicted[i]
         if not row or not row[p + 1] then
-            error(("ConfusionMatrix: class %d (predicted %d) is not below %d"):format(t, p,
-                #self.counts), 2)
+            mare.fail("ConfusionMatrix: class %d (predicted %d) is not below %d", t, p,
+                #self.counts)
         end
         row[p + 1] = row[p + 1] + 1
     end

@@ -30,11 +30,11 @@ local function settings_of(kind, given, into)
         local default = kind.defaults[name]
         if name ~= "params" then
             if default == nil then
-                error(("%s: there is no option '%s'"):format(kind.name, tostring(name)), 0)
+                mare.fail("%s: there is no option '%s'", kind.name, tostring(name))
             end
             if type(value) ~= type(default) then
-                error(("%s: %s must be a %s, not %s"):format(kind.name, name, type(default),
-                    tostring(value)), 0)
+                mare.fail("%s: %s must be a %s, not %s", kind.name, name, type(default),
+                    tostring(value))
             end
             into[name] = type(value) == "table" and { table.unpack(value) } or value
         end
@@ -45,7 +45,7 @@ end
 local function check_range(kind, group)
     for name, value in pairs(group) do
         if type(value) == "number" and not (value >= 0 and value < math.huge) then
-            error(("%s: %s must be 0 or more, not %s"):format(kind.name, name, tostring(value)), 0)
+            mare.fail("%s: %s must be 0 or more, not %s", kind.name, name, tostring(value))
         end
     end
     if kind.check then kind.check(group) end
@@ -53,7 +53,7 @@ end
 
 local function create(kind, params, options)
     if type(params) ~= "table" or module.is_module(params) then
-        error(("%s: give a list of parameters: model:parameters()"):format(kind.name), 0)
+        mare.fail("%s: give a list of parameters: model:parameters()", kind.name)
     end
     local self = setmetatable({ kind = kind, groups = {}, state = {}, steps = 0 }, Optimizer)
     local base = settings_of(kind, options or {}, settings_of(kind, kind.defaults, {}))
@@ -61,24 +61,24 @@ local function create(kind, params, options)
     local seen, total = {}, 0
     for i, given in ipairs(list) do
         if type(given.params) ~= "table" then
-            error(("%s: group %d has no list 'params'"):format(kind.name, i), 0)
+            mare.fail("%s: group %d has no list 'params'", kind.name, i)
         end
         local group = settings_of(kind, given, settings_of(kind, base, { params = {} }))
         check_range(kind, group)
         for j, p in ipairs(given.params) do
             if not module.is_tensor(p) then
-                error(("%s: entry %d of group %d is a %s, not a tensor"):format(kind.name, j, i,
-                    type(p)), 0)
+                mare.fail("%s: entry %d of group %d is a %s, not a tensor", kind.name, j, i,
+                    type(p))
             end
             if seen[p] then
-                error(("%s: entry %d of group %d is there twice"):format(kind.name, j, i), 0)
+                mare.fail("%s: entry %d of group %d is there twice", kind.name, j, i)
             end
             seen[p], total = true, total + 1
             group.params[j] = p
         end
         self.groups[i] = group
     end
-    if total == 0 then error(("%s: there is no parameter to train"):format(kind.name), 0) end
+    if total == 0 then mare.fail("%s: there is no parameter to train", kind.name) end
     return self
 end
 
@@ -163,19 +163,17 @@ end
 local function load_one(self, position, p, group, saved)
     local s = { step = math.tointeger(saved.step) }
     if not s.step then
-        error(("load_state_dict of %s: parameter %d has no step count"):format(self.kind.name,
-            position), 0)
+        mare.fail("load_state_dict of %s: parameter %d has no step count", self.kind.name, position)
     end
     for _, name in ipairs(self.kind.slots(group)) do
         local value = saved[name]
         if not module.is_tensor(value) then
-            error(("load_state_dict of %s: parameter %d has no '%s'"):format(self.kind.name,
-                position, name), 0)
+            mare.fail("load_state_dict of %s: parameter %d has no '%s'", self.kind.name, position,
+                name)
         end
         if value.shape ~= p.shape or value.dtype ~= p.dtype then
-            error(("load_state_dict of %s: '%s' of parameter %d is %s %s, the parameter is %s %s")
-                :format(self.kind.name, name, position, value.dtype, tostring(value.shape), p.dtype,
-                    tostring(p.shape)), 0)
+            mare.fail("load_state_dict of %s: '%s' of parameter %d is %s %s, the parameter is %s %s",
+                self.kind.name, name, position, value.dtype, value.shape, p.dtype, p.shape)
         end
         s[name] = zeros_like(p)
         s[name]:assign(value:detach())
@@ -188,19 +186,19 @@ end
 function Optimizer:load_state_dict(saved)
     local name = self.kind.name
     if saved.kind ~= name then
-        error(("load_state_dict of %s: the state is of %s"):format(name, tostring(saved.kind)), 2)
+        mare.fail("load_state_dict of %s: the state is of %s", name, tostring(saved.kind))
     end
     if #saved.groups ~= #self.groups then
-        error(("load_state_dict of %s: %d groups here, %d in the state"):format(name,
-            #self.groups, #saved.groups), 2)
+        mare.fail("load_state_dict of %s: %d groups here, %d in the state", name, #self.groups,
+            #saved.groups)
     end
     local groups, state, position = {}, {}, 0
     mare.no_grad(function()
         for i, group in ipairs(self.groups) do
             local given = saved.groups[i]
             if #given.params ~= #group.params then
-                error(("load_state_dict of %s: group %d has %d parameters here, %d in the state")
-                    :format(name, i, #group.params, #given.params), 0)
+                mare.fail("load_state_dict of %s: group %d has %d parameters here, %d in the state",
+                    name, i, #group.params, #given.params)
             end
             groups[i] = settings_of(self.kind, given,
                 settings_of(self.kind, group, { params = group.params }))
@@ -232,7 +230,7 @@ local SGD = {
 
 function SGD.check(group)
     if group.nesterov and (group.momentum == 0 or group.dampening ~= 0) then
-        error("SGD: nesterov needs a momentum and no dampening", 0)
+        mare.fail("SGD: nesterov needs a momentum and no dampening")
     end
 end
 
@@ -257,7 +255,7 @@ local function check_betas(group)
     for i = 1, 2 do
         local beta = group.betas[i]
         if type(beta) ~= "number" or not (beta >= 0 and beta < 1) then
-            error(("betas[%d] must be in 0 <= beta < 1, not %s"):format(i, tostring(beta)), 0)
+            mare.fail("Adam: betas[%d] must be in 0 <= beta < 1, not %s", i, tostring(beta))
         end
     end
 end

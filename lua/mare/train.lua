@@ -16,7 +16,6 @@ local checkpoint = require "mare.train.checkpoint"
 local metrics = require "mare.metrics"
 local open_log = require "mare.train.log"
 local progress = require "mare.train.progress"
-local on_interrupt = require("mare.core").private.on_interrupt
 
 local train = {}
 
@@ -49,19 +48,19 @@ local function check(options)
     for name, value in pairs(options) do
         local wanted = KNOWN[name]
         if not wanted then
-            error(("Trainer: there is no option '%s'"):format(tostring(name)), 3)
+            mare.fail("Trainer: there is no option '%s'", tostring(name))
         end
         if wanted == "callable" and not is_callable(value)
             or wanted ~= "callable" and type(value) ~= wanted then
-            error(("Trainer: %s must be a %s, not %s"):format(name,
-                wanted == "callable" and "function or module" or wanted, tostring(value)), 3)
+            mare.fail("Trainer: %s must be a %s, not %s", name,
+                wanted == "callable" and "function or module" or wanted, tostring(value))
         end
     end
     for _, name in ipairs(NEEDED) do
-        if options[name] == nil then error(("Trainer: %s is missing"):format(name), 3) end
+        if options[name] == nil then mare.fail("Trainer: %s is missing", name) end
     end
     local c = options.checkpoint
-    if c and type(c.dir) ~= "string" then error("Trainer: checkpoint needs a dir", 3) end
+    if c and type(c.dir) ~= "string" then mare.fail("Trainer: checkpoint needs a dir") end
 end
 
 --- Names of the metrics in a fixed order.
@@ -69,7 +68,7 @@ local function metric_names(list)
     local names = {}
     for name, f in pairs(list) do
         if type(name) ~= "string" or not is_callable(f) then
-            error("Trainer: metrics is a table {name = function(output, target)}", 3)
+            mare.fail("Trainer: metrics is a table {name = function(output, target)}")
         end
         names[#names + 1] = name
     end
@@ -126,11 +125,11 @@ local function settle(self)
     self.pending = nil
     local loss = account(self, self.means, pending)
     if loss - loss ~= 0 then -- NaN or infinite
-        error(("Trainer: the loss is %s at step %d (epoch %d, batch %d); %s"):format(loss,
+        mare.fail("Trainer: the loss is %s at step %d (epoch %d, batch %d); %s", loss,
             pending.step, pending.epoch, pending.batch, self.last_finite
             and ("the last finite loss was %.6g at step %d"):format(self.last_finite,
                 pending.step - 1)
-            or "there was no finite one before"), 0)
+            or "there was no finite one before")
     end
     self.last_finite = loss
     self.smooth:add(loss)
@@ -171,7 +170,7 @@ end
 function Trainer:evaluate(loader)
     local means, was, before = new_means(self), self.model.training, nil
     self.model:eval()
-    for input, target in loader:iter { epoch = 0 } do
+    for input, target in loader:iter { epoch = 1 } do
         if self.stopping then break end
         local batch = { count = input.shape[1] }
         mare.no_grad(function()
@@ -192,7 +191,7 @@ end
 function Trainer:save(path)
     settle(self)
     path = path or self.path
-    if not path then error("Trainer:save: give a path; there is no checkpoint folder", 2) end
+    if not path then mare.fail("Trainer:save: give a path; there is no checkpoint folder") end
     local loader = self.train_loader
     checkpoint.save(path, self.model, self.optimizer, {
         epoch = self.epoch,
@@ -214,15 +213,14 @@ end
 ---@param path? string default: checkpoint.safetensors in the folder given
 function Trainer:load(path)
     path = path or self.path
-    if not path then error("Trainer:load: give a path; there is no checkpoint folder", 2) end
+    if not path then mare.fail("Trainer:load: give a path; there is no checkpoint folder") end
     local loader = self.train_loader
     local state = checkpoint.load(path, self.model, self.optimizer, function(run)
         local now = { batch = loader.batch, batches = #loader, seed = loader.seed }
         for _, name in ipairs { "batch", "batches", "seed" } do
             if run.loader[name] ~= now[name] then
-                error(("%s: the loader's %s was %s then and is %s now; a run goes on only with the "
-                    .. "same data in the same order"):format(path, name, run.loader[name],
-                    now[name]), 0)
+                mare.fail("%s: the loader's %s was %s then and is %s now; a run goes on only with "
+                    .. "the same data in the same order", path, name, run.loader[name], now[name])
             end
         end
     end)
@@ -246,7 +244,7 @@ local function run_batches(self, bar)
     local loader, every = self.train_loader, self.every
     if self.batch >= #loader then return end
     self.model:train()
-    for input, target in loader:iter { epoch = self.epoch - 1, start = self.batch } do
+    for input, target in loader:iter { epoch = self.epoch, start = self.batch } do
         train_step(self, input, target)
         bar:update(self.batch, self.smooth:value())
         if every and self.step % every == 0 then self:save() end
@@ -315,13 +313,13 @@ function Trainer:run()
         self:load()
     end
     if self.log_path then self.log = open_log(self.log_path, self.columns, self.log_bytes) end
-    on_interrupt(function()
+    mare.on_interrupt(function()
         local first = not self.stopping
         self.stopping = true
         return first
     end)
     local ok, message = pcall(run_all, self)
-    on_interrupt(nil)
+    mare.on_interrupt(nil)
     if self.log then
         self.log_bytes = self.log:size()
         self.log:close()

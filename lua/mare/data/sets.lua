@@ -195,7 +195,7 @@ function sets.mnist(options)
     options = options or {}
     local paths, why = find_mnist(options)
     if not paths then
-        if not options.digits then error(why, 2) end
+        if not options.digits then mare.fail("%s", why) end
         print((why:gsub("\nPut its.*$", "")))
         print("going on with digits that Mare draws itself")
         return sets.digits { limit = options.limit, seed = options.seed }
@@ -205,8 +205,8 @@ function sets.mnist(options)
         local images, labels = mare.read_idx(paths[i]), mare.read_idx(paths[i + 1])
         local shape, count = images.shape, labels.shape
         if #shape ~= 3 or #count ~= 1 or shape[1] ~= count[1] then
-            error(("mnist: %s is %s and %s is %s: images [N, H, W] and labels [N] are needed")
-                :format(paths[i], tostring(shape), paths[i + 1], tostring(count)), 2)
+            mare.fail("mnist: %s is %s and %s is %s: images [N, H, W] and labels [N] are needed",
+                paths[i], shape, paths[i + 1], count)
         end
         parts[#parts + 1] = image_set(images, labels, MNIST_MEAN, MNIST_STD):first(options.limit)
     end

@@ -10,17 +10,12 @@ function F.relu(x) return x:relu() end
 ---x where x > 0, else slope * x.
 ---@param x mare.tensor
 ---@param slope? number default 0.01
-function F.leaky_relu(x, slope)
-    return mare.where(x:gt(0), x, x * (slope or 0.01))
-end
+function F.leaky_relu(x, slope) return x:leaky_relu(slope or 0.01) end
 
 ---x where x > 0, else alpha * (exp(x) - 1).
 ---@param x mare.tensor
 ---@param alpha? number default 1
-function F.elu(x, alpha)
-    -- The exponential sees only what is used, so that it cannot overflow in the gradient.
-    return mare.where(x:gt(0), x, x:minimum(0):expm1() * (alpha or 1))
-end
+function F.elu(x, alpha) return x:elu(alpha or 1) end
 
 ---@param x mare.tensor
 function F.gelu(x) return x:gelu() end
@@ -63,7 +58,7 @@ function F.conv2d(x, weight, bias, options) return mare.conv2d(x, weight, bias, 
 function F.max_pool2d(x, options) return mare.max_pool2d(x, options) end
 
 ---@param x mare.tensor [N, C, H, W]
----@param options table kernel, stride, padding, ceil_mode, exclude_pad
+---@param options table kernel, stride, padding, ceil_mode, count_include_pad
 function F.avg_pool2d(x, options) return mare.avg_pool2d(x, options) end
 
 ---Sets elements to zero with probability p and scales the rest by 1 / (1 - p).

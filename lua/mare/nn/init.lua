@@ -19,8 +19,8 @@ end
 ---@return integer fan_out
 function init.fans(shape)
     if #shape < 2 then
-        error(("init: a tensor of %d dimensions has no fan in and out; 2 or more are needed")
-            :format(#shape), 2)
+        mare.fail("init: a tensor of %d dimensions has no fan in and out; 2 or more are needed",
+            #shape)
     end
     local field = 1
     for i = 3, #shape do field = field * shape[i] end
@@ -37,7 +37,7 @@ function init.gain(nonlinearity, a)
     if nonlinearity == "relu" then return math.sqrt(2) end
     if nonlinearity == "leaky_relu" then return math.sqrt(2 / (1 + (a or 0.01) ^ 2)) end
     if nonlinearity == "selu" then return 3 / 4 end
-    error(("init.gain: unknown nonlinearity '%s'"):format(tostring(nonlinearity)), 2)
+    mare.fail("init.gain: unknown nonlinearity '%s'", tostring(nonlinearity))
 end
 
 local function kaiming_std(tensor, options)
@@ -45,7 +45,7 @@ local function kaiming_std(tensor, options)
     local fan_in, fan_out = init.fans(tensor.shape)
     local mode = options.mode or "fan_in"
     if mode ~= "fan_in" and mode ~= "fan_out" then
-        error(("init: mode is 'fan_in' or 'fan_out', not '%s'"):format(tostring(mode)), 3)
+        mare.fail("init: mode is 'fan_in' or 'fan_out', not '%s'", tostring(mode))
     end
     local fan = mode == "fan_in" and fan_in or fan_out
     local gain = init.gain(options.nonlinearity or "leaky_relu", options.a or 0)

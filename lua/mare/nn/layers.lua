@@ -12,8 +12,8 @@ local layers = {}
 local function size(class, what, value, least)
     local n = math.tointeger(value)
     if not n or n < least then
-        error(("%s: %s must be a whole number, %d or more, not %s"):format(class._name, what, least,
-            tostring(value)), 0)
+        mare.fail("%s: %s must be a whole number, %d or more, not %s", class._name, what, least,
+            tostring(value))
     end
     return n
 end
@@ -22,7 +22,7 @@ end
 local function pair(class, what, value, least)
     if type(value) == "table" then
         if #value ~= 2 then
-            error(("%s: %s is a number or {height, width}"):format(class._name, what), 0)
+            mare.fail("%s: %s is a number or {height, width}", class._name, what)
         end
         return { size(class, what, value[1], least), size(class, what, value[2], least) }
     end
@@ -38,11 +38,11 @@ end
 local function options_of(class, options, known)
     options = options or {}
     if type(options) ~= "table" then
-        error(("%s: options are a table, not %s"):format(class._name, tostring(options)), 0)
+        mare.fail("%s: options are a table, not %s", class._name, tostring(options))
     end
     for name in pairs(options) do
         if not known[name] then
-            error(("%s: there is no option '%s'"):format(class._name, tostring(name)), 0)
+            mare.fail("%s: there is no option '%s'", class._name, tostring(name))
         end
     end
     return options
@@ -50,8 +50,8 @@ end
 
 local function number(class, what, value, lo, hi)
     if type(value) ~= "number" or not (value >= lo and value <= hi) then
-        error(("%s: %s must be a number from %g to %g, not %s"):format(class._name, what, lo, hi,
-            tostring(value)), 0)
+        mare.fail("%s: %s must be a number from %g to %g, not %s", class._name, what, lo, hi,
+            tostring(value))
     end
     return value
 end
@@ -81,7 +81,7 @@ end
 function layers.Linear:forward(x)
     local shape = x.shape
     if shape[#shape] ~= self.inputs then
-        error(("expected [..., %d], got %s"):format(self.inputs, tostring(shape)), 0)
+        mare.fail("expected [..., %d], got %s", self.inputs, shape)
     end
     return F.linear(x, self.weight, self.bias)
 end
@@ -104,8 +104,8 @@ function layers.Conv2d:init(inputs, outputs, kernel, options)
     self.kernel = pair(self, "kernel", kernel, 1)
     local groups = size(self, "groups", options.groups or 1, 1)
     if self.inputs % groups ~= 0 or self.outputs % groups ~= 0 then
-        error(("Conv2d: %d groups do not divide %d inputs and %d outputs"):format(groups,
-            self.inputs, self.outputs), 0)
+        mare.fail("Conv2d: %d groups do not divide %d inputs and %d outputs", groups, self.inputs,
+            self.outputs)
     end
     local stride = pair(self, "stride", options.stride or 1, 1)
     local dilation = pair(self, "dilation", options.dilation or 1, 1)
@@ -113,7 +113,7 @@ function layers.Conv2d:init(inputs, outputs, kernel, options)
     if padding == "same" then
         local reach = { dilation[1] * (self.kernel[1] - 1), dilation[2] * (self.kernel[2] - 1) }
         if reach[1] % 2 == 1 or reach[2] % 2 == 1 or stride[1] ~= 1 or stride[2] ~= 1 then
-            error("Conv2d: padding 'same' needs stride 1 and an odd kernel", 0)
+            mare.fail("Conv2d: padding 'same' needs stride 1 and an odd kernel")
         end
         padding = { reach[1] // 2, reach[2] // 2 }
     end
@@ -149,20 +149,21 @@ function layers.Conv2d:extra()
     return self.bias and text or text .. ", bias=false"
 end
 
-local function pool_class(name, forward, flags)
+--- extra: names of the options that only this kind of pooling knows.
+local function pool_class(name, forward, extra)
     local class = Module:extend(name)
 
     function class:init(kernel, options)
-        local known = { stride = true, padding = true, dilation = true }
-        for _, flag in ipairs(flags) do known[flag] = true end
+        local known = { stride = true, padding = true, ceil_mode = true }
+        for _, option in ipairs(extra) do known[option] = true end
         options = options_of(self, options, known)
         self.options = {
             kernel = pair(self, "kernel", kernel, 1),
             stride = pair(self, "stride", options.stride or kernel, 1),
             padding = pair(self, "padding", options.padding or 0, 0),
-            dilation = pair(self, "dilation", options.dilation or 1, 1),
+            ceil_mode = options.ceil_mode,
         }
-        for _, flag in ipairs(flags) do self.options[flag] = options[flag] or nil end
+        for _, option in ipairs(extra) do self.options[option] = options[option] end
     end
 
     function class:forward(x) return forward(x, self.options) end
@@ -184,11 +185,11 @@ end
 
 ---@class mare.nn.MaxPool2d: mare.nn.Module
 ---@overload fun(kernel: integer|integer[], options?: {stride?: integer|integer[], padding?: integer|integer[], dilation?: integer|integer[], ceil_mode?: boolean}): mare.nn.MaxPool2d
-layers.MaxPool2d = pool_class("MaxPool2d", F.max_pool2d, { "ceil_mode" })
+layers.MaxPool2d = pool_class("MaxPool2d", F.max_pool2d, { "dilation" })
 
 ---@class mare.nn.AvgPool2d: mare.nn.Module
----@overload fun(kernel: integer|integer[], options?: {stride?: integer|integer[], padding?: integer|integer[], ceil_mode?: boolean, exclude_pad?: boolean}): mare.nn.AvgPool2d
-layers.AvgPool2d = pool_class("AvgPool2d", F.avg_pool2d, { "ceil_mode", "exclude_pad" })
+---@overload fun(kernel: integer|integer[], options?: {stride?: integer|integer[], padding?: integer|integer[], ceil_mode?: boolean, count_include_pad?: boolean}): mare.nn.AvgPool2d
+layers.AvgPool2d = pool_class("AvgPool2d", F.avg_pool2d, { "count_include_pad" })
 
 --- Batch norm over the channels (dimension 2) of inputs of the given ranks.
 local function norm_class(name, ranks)
@@ -227,8 +228,7 @@ local function norm_class(name, ranks)
     function class:forward(x)
         local shape = x.shape
         if not ranks[#shape] or shape[2] ~= self.features then
-            error(("expected %s, got %s"):format((ranks.text:gsub("C", self.features)),
-                tostring(shape)), 0)
+            mare.fail("expected %s, got %s", (ranks.text:gsub("C", self.features)), shape)
         end
         if not self.training and self.running_mean then
             return mare.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias,
@@ -239,7 +239,7 @@ local function norm_class(name, ranks)
             axes[#axes + 1], count = d, count * shape[d]
         end
         if count < 2 then
-            error("training needs more than one value a channel, got " .. tostring(shape), 0)
+            mare.fail("training needs more than one value a channel, got %s", shape)
         end
         local mean, var = x:mean(axes), x:var(axes, { correction = 0 })
         if self.training and self.running_mean then
@@ -359,8 +359,8 @@ function layers.Sequential:init(first, ...)
     end
     for name in pairs(list) do
         if math.type(name) ~= "integer" then
-            error(("Sequential: the order of '%s' is unknown; give names as {\"%s\", module}")
-                :format(tostring(name), tostring(name)), 0)
+            mare.fail("Sequential: the order of '%s' is unknown; give names as {\"%s\", module}",
+                tostring(name), tostring(name))
         end
     end
 end
@@ -372,12 +372,12 @@ end
 function layers.Sequential:add(child, name)
     local position = #self._chain + 1
     if not is_module(child) then
-        error(("Sequential: entry %d is %s, not a module"):format(position,
-            child == nil and "nil" or "a " .. type(child)), 2)
+        mare.fail("Sequential: entry %d is %s, not a module", position,
+            child == nil and "nil" or "a " .. type(child))
     end
     name = name or position
     if rawget(self, name) ~= nil then
-        error(("Sequential: there are two entries named '%s'"):format(tostring(name)), 2)
+        mare.fail("Sequential: there are two entries named '%s'", tostring(name))
     end
     self._chain[position] = name
     self[name] = child
@@ -402,7 +402,7 @@ end
 ---@return mare.nn.ModuleList self
 function layers.ModuleList:append(child)
     if not is_module(child) then
-        error(("ModuleList: entry %d is a %s, not a module"):format(#self + 1, type(child)), 2)
+        mare.fail("ModuleList: entry %d is a %s, not a module", #self + 1, type(child))
     end
     self[#self + 1] = child
     return self

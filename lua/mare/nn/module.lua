@@ -16,6 +16,7 @@
 --- trained) are declared with self:buffer(name, tensor).
 
 local mare = require "mare"
+local private = require("mare.core").private
 
 ---@class mare.nn.Module
 ---@field training boolean whether the module is in training mode
@@ -62,15 +63,14 @@ end
 local function assign_field(self, name, value)
     if is_module(value) or is_tensor(value) then
         if getmetatable(self).__index[name] ~= nil then
-            error(("%s: '%s' is a method of the class and cannot name a field"):format(self._name,
-                name), 2)
+            mare.fail("%s: '%s' is a method of the class and cannot name a field", self._name, name)
         end
         if type(name) == "string" and name:find(".", 1, true) then
-            error(("%s: the name '%s' has a dot in it"):format(self._name, name), 2)
+            mare.fail("%s: the name '%s' has a dot in it", self._name, name)
         end
     elseif type(value) == "table" and is_module(value[1]) then
-        error(("%s: '%s' is a plain table of modules, whose parameters would not be found; "
-            .. "use nn.ModuleList"):format(self._name, tostring(name)), 2)
+        mare.fail("%s: '%s' is a plain table of modules, whose parameters would not be found; "
+            .. "use nn.ModuleList", self._name, tostring(name))
     end
     rawset(self, name, value)
     if not self._seen[name] then
@@ -90,8 +90,12 @@ local function finish(self, ok, ...)
     local message = ...
     if type(message) ~= "string" or is_interrupt(message) then error(message, 0) end
     if message ~= failure.text then
-        failure.class, failure.path, failure.message = self._name, "", message
-        failure.text = ("in %s: %s"):format(self._name, message)
+        -- The script's line stays in front.
+        local where = private.where()
+        if message:sub(1, #where) ~= where then where = "" end
+        failure.class, failure.path = self._name, ""
+        failure.where, failure.message = where, message:sub(#where + 1)
+        failure.text = ("%sin %s: %s"):format(where, self._name, failure.message)
     else
         for name, child in self:children() do
             if child == failure.module then
@@ -100,7 +104,8 @@ local function finish(self, ok, ...)
             end
         end
         if failure.path ~= "" then
-            failure.text = ("in %s (%s): %s"):format(failure.path, failure.class, failure.message)
+            failure.text = ("%sin %s (%s): %s"):format(failure.where, failure.path, failure.class,
+                failure.message)
         end
     end
     failure.module = self
@@ -160,7 +165,7 @@ Module._instance = instance_meta(Module)
 ---@param name string the class's name, for errors and printing
 ---@return table class
 function Module:extend(name)
-    if type(name) ~= "string" then error("Module:extend: a name is needed", 2) end
+    if type(name) ~= "string" then mare.fail("Module:extend: a name is needed") end
     local class = { _name = name }
     class._instance = instance_meta(class)
     return setmetatable(class, {
@@ -175,7 +180,7 @@ function Module.init() end
 
 ---Computes the module's result; classes replace it.
 function Module:forward()
-    error(("%s has no forward()"):format(self._name), 2)
+    mare.fail("%s has no forward()", self._name)
 end
 
 ---Text that printing shows in parentheses after the class's name; classes replace it.
@@ -389,7 +394,7 @@ function Module:load_state_dict(state, options)
             differ[#differ + 1] = ("%s is a %s, not a tensor"):format(name, type(value))
         elseif tensor.shape ~= value.shape then
             differ[#differ + 1] = ("%s is %s here and %s in the state"):format(name,
-                tostring(tensor.shape), tostring(value.shape))
+                tensor.shape, value.shape)
         end
     end
     for name in pairs(state) do
@@ -407,7 +412,7 @@ function Module:load_state_dict(state, options)
         problems[#problems + 1] = "do not fit: " .. table.concat(differ, ", ")
     end
     if #problems > 0 then
-        error(("load_state_dict of %s: %s"):format(self._name, table.concat(problems, "; ")), 2)
+        mare.fail("load_state_dict of %s: %s", self._name, table.concat(problems, "; "))
     end
     mare.no_grad(function()
         for _, entry in ipairs(entries) do

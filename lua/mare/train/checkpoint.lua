@@ -5,6 +5,7 @@
 --- dotted keys ("run.epoch"), "#3" being position 3 of a list.
 
 local mare = require "mare"
+local private = require("mare.core").private
 
 local FORMAT = "mare.checkpoint.1"
 
@@ -107,9 +108,9 @@ end
 function checkpoint.load(path, model, optimizer, check)
     local tensors, metadata = mare.load(path)
     local all, bad = unflatten(metadata or {})
-    if not all then error(("%s: the metadata '%s' makes no sense"):format(path, bad), 0) end
+    if not all then mare.fail("%s: the metadata '%s' makes no sense", path, bad) end
     if all.format ~= FORMAT or type(all.run) ~= "table" or type(all.optimizer) ~= "table" then
-        error(("%s is no checkpoint of a training run"):format(path), 0)
+        mare.fail("%s is no checkpoint of a training run", path)
     end
     if check then check(all.run) end
     local weights, state = {}, all.optimizer
@@ -128,7 +129,11 @@ function checkpoint.load(path, model, optimizer, check)
         model:load_state_dict(weights)
         optimizer:load_state_dict(state)
     end)
-    if not ok then error(("%s: %s"):format(path, message), 0) end
+    if not ok then
+        local where = private.where() -- in the message already
+        if message:sub(1, #where) == where then message = message:sub(#where + 1) end
+        mare.fail("%s: %s", path, message)
+    end
     return all.run
 end
 

@@ -44,7 +44,7 @@ end
 function Log:line(text)
     local ok, message = self.file:write(text, "\n")
     if ok then ok, message = self.file:flush() end
-    if not ok then error(("log: %s: %s"):format(self.path, message), 0) end
+    if not ok then mare.fail("log: %s: %s", self.path, message) end
 end
 
 ---Adds a row.
@@ -68,14 +68,14 @@ function Log:close() self.file:close() end
 return function(path, columns, keep)
     local kind = path:match("%.(%w+)$")
     if not formats[kind] then
-        error(("log: '%s' must end in .csv or .jsonl"):format(path), 0)
+        mare.fail("log: '%s' must end in .csv or .jsonl", path)
     end
     local folder = path:match("^(.*)/[^/]*$")
     if folder and folder ~= "" then mare.fs.mkdir(folder) end
     local old = keep > 0 and mare.fs.exists(path) and mare.fs.read(path):sub(1, keep) or ""
     mare.fs.write(path, old)
     local file, message = io.open(path, "a")
-    if not file then error("log: " .. message, 0) end
+    if not file then mare.fail("log: %s", message) end
     local self = setmetatable({
         path = path,
         columns = columns,
