@@ -130,7 +130,7 @@ node *op_narrow(graph *g, node *a, int axis, int64_t start, int64_t length) {
         return graph_fail(g, MARE_E_ARGUMENT,
                           "narrow: axis %d of %s has no %lld elements from %lld on", axis,
                           shape_text(&a->shape, text), (long long)length, (long long)start);
-    int64_t starts[MAX_DIMS] = {0}, stops[MAX_DIMS], steps[MAX_DIMS];
+    int64_t starts[MAX_DIMS] = {0}, stops[MAX_DIMS] = {0}, steps[MAX_DIMS] = {0};
     for (int i = 0; i < a->shape.rank; i++) {
         stops[i] = a->shape.dim[i];
         steps[i] = 1;
@@ -146,7 +146,7 @@ node *op_flip(graph *g, node *a, uint32_t axes) {
     if (axes >> a->shape.rank)
         return graph_fail(g, MARE_E_ARGUMENT, "flip: %s has no axis past %d",
                           shape_text(&a->shape, text), a->shape.rank - 1);
-    int64_t starts[MAX_DIMS] = {0}, stops[MAX_DIMS], steps[MAX_DIMS];
+    int64_t starts[MAX_DIMS] = {0}, stops[MAX_DIMS] = {0}, steps[MAX_DIMS] = {0};
     for (int i = 0; i < a->shape.rank; i++) {
         bool back = axes >> i & 1;
         starts[i] = back ? INT64_MAX : 0;
@@ -175,7 +175,7 @@ static bool embed_infer(graph *g, node *n) {
 
 static bool embed_vjp(graph *g, node *n, node *gy, node **gx) {
     const embed_attr *at = OP_ATTR(embed_attr, n);
-    int64_t stop[MAX_DIMS];
+    int64_t stop[MAX_DIMS] = {0};
     const shape *s = &n->in[0]->shape;
     for (int i = 0; i < s->rank; i++) {
         stop[i] = at->start[i] + s->dim[i] * at->step[i];
@@ -222,14 +222,19 @@ static mare_status embed_lower(lowering *l, const node *n, const operand *in, co
     int64_t elements = shape_count(&n->shape), offset = 0;
     if (elements == 0) return MARE_OK;
     embed_axis x[MAX_DIMS];
-    bool empty = shape_count(&in[0].shape) == 0;
-    int rank = empty ? 0 : embed_axes(n, &in[0], x, &offset);
+    operand src = in[0];
+    bool empty = shape_count(&src.shape) == 0;
+    if (!empty && src.buffer < 0) { /* a constant, which has no memory */
+        mare_status s = lower_contiguous(l, &in[0], &src);
+        if (s) return s;
+    }
+    int rank = empty ? 0 : embed_axes(n, &src, x, &offset);
     launch *k = lower_launch(l, "movement/embed.comp",
                              lower_text(l, "RANK %d\n%s", rank, empty ? "EMPTY 1\n" : ""));
     if (!k) return lower_error(l);
     uint32_t first = 0, to = 0, wg = lower_workgroup(l);
     launch_spec(k, wg);
-    mare_status s = empty ? MARE_OK : launch_bind(l, k, &in[0], READ, &first);
+    mare_status s = empty ? MARE_OK : launch_bind(l, k, &src, READ, &first);
     if (!s) s = launch_bind(l, k, out, WRITE, &to);
     if (s) return s;
     launch_u32(k, (uint32_t)elements);
@@ -339,7 +344,7 @@ node *op_pad(graph *g, node *a, const int64_t *before, const int64_t *after, dou
     if (!a) return NULL;
     char text[SHAPE_TEXT];
     shape s = a->shape;
-    int64_t from[MAX_DIMS], to[MAX_DIMS], start[MAX_DIMS], step[MAX_DIMS];
+    int64_t from[MAX_DIMS] = {0}, to[MAX_DIMS] = {0}, start[MAX_DIMS] = {0}, step[MAX_DIMS] = {0};
     bool grows = false;
     for (int i = 0; i < s.rank; i++) {
         int64_t n = s.dim[i], b = before[i], e = after[i];
