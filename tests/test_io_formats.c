@@ -509,7 +509,7 @@ Test(digits, same_everywhere) {
     io_array images, labels, more, more_labels;
     cr_assert_eq(digits_make(1, false, 1000, &images, &labels, &err), MARE_OK, "%s", err.text);
     uint64_t hash = hash_bytes(images.data, 1000 * 784, hash_bytes(labels.data, 1000, 0));
-    cr_assert_eq(hash, UINT64_C(0x2f3a566313a6c593), "the digits of seed 1 changed: %016llx",
+    cr_assert_eq(hash, UINT64_C(0x5cbe4aae7b7d3b6c), "the digits of seed 1 changed: %016llx",
                  (unsigned long long)hash);
     int count[10] = {0};
     for (int i = 0; i < 1000; i++) {

@@ -175,10 +175,14 @@ static void draw_curve(unsigned char *image, const pen *p, point a, point b, poi
 static void draw_stroke(unsigned char *image, const pen *p, rng *r, const point *at, int n) {
     point q[MAX_POINTS] = {{0, 0}};
     for (int i = 0; i < n; i++) {
-        if (i && at[i].x == at[i - 1].x && at[i].y == at[i - 1].y)
+        if (i && at[i].x == at[i - 1].x && at[i].y == at[i - 1].y) {
             q[i] = q[i - 1];
-        else
-            q[i] = apply(p, at[i].x + between(r, -5, 5), at[i].y + between(r, -5, 5));
+            continue;
+        }
+        /* Drawn one by one: the order of arguments is the compiler's choice. */
+        int x = at[i].x + between(r, -5, 5);
+        int y = at[i].y + between(r, -5, 5);
+        q[i] = apply(p, x, y);
     }
     point from = q[0];
     for (int i = 1; i + 1 < n; i++) {
