@@ -221,9 +221,16 @@ function DataLoader:iter(options)
     return pass.next, nil, nil, pass
 end
 
+---@class mare.data.loading
+---@field batch? integer samples a batch, default 32
+---@field shuffle? boolean default false
+---@field seed? integer of the shuffle, default 0
+---@field workers? integer threads that assemble batches of host arrays, default 2
+---@field drop_last? boolean leave out a last batch that is not full, default false
+
 ---Makes batches of a data set.
 ---@param dataset mare.data.Dataset
----@param options? {batch?: integer, shuffle?: boolean, seed?: integer, workers?: integer, drop_last?: boolean}
+---@param options? mare.data.loading
 ---@return mare.data.DataLoader
 function data.DataLoader(dataset, options)
     options = options or {}

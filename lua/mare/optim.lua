@@ -137,8 +137,8 @@ function Optimizer:zero_grad()
     end
 end
 
----All that a later step depends on: numbers, and the live state tensors (not copies). Parameters are
----known by their position over all groups.
+---All that a later step depends on: numbers, and the live state tensors (not copies). Parameters
+---are known by their position over all groups.
 ---@return {kind: string, steps: integer, groups: table[], state: table[]}
 function Optimizer:state_dict()
     local groups, state, position = {}, {}, 0
@@ -172,7 +172,7 @@ local function load_one(self, position, p, group, saved)
                 name)
         end
         if value.shape ~= p.shape or value.dtype ~= p.dtype then
-            mare.fail("load_state_dict of %s: '%s' of parameter %d is %s %s, the parameter is %s %s",
+            mare.fail("load_state_dict of %s: '%s' of parameter %d is %s %s, and that is %s %s",
                 self.kind.name, name, position, value.dtype, value.shape, p.dtype, p.shape)
         end
         s[name] = zeros_like(p)
@@ -298,21 +298,34 @@ function AdamW.update(stage, p, g, s, step, group)
     adam_update(stage, p, shrunk, g, s, step, group)
 end
 
+---@class mare.optim.sgd
+---@field lr? number default 1e-3
+---@field momentum? number default 0
+---@field dampening? number default 0
+---@field weight_decay? number default 0
+---@field nesterov? boolean default false
+
+---@class mare.optim.adam
+---@field lr? number default 1e-3
+---@field betas? number[] default {0.9, 0.999}
+---@field eps? number default 1e-8
+---@field weight_decay? number default 0; 0.01 in AdamW
+
 ---Stochastic gradient descent with momentum, dampening, Nesterov's momentum and weight decay.
 ---@param params mare.tensor[]|table[] parameters, or groups {params = ..., lr = ...}
----@param options? {lr?: number, momentum?: number, dampening?: number, weight_decay?: number, nesterov?: boolean}
+---@param options? mare.optim.sgd
 ---@return mare.optim.Optimizer
 function optim.SGD(params, options) return create(SGD, params, options) end
 
 ---Kingma and Ba 2015; weight_decay is added to the gradient.
 ---@param params mare.tensor[]|table[]
----@param options? {lr?: number, betas?: number[], eps?: number, weight_decay?: number}
+---@param options? mare.optim.adam
 ---@return mare.optim.Optimizer
 function optim.Adam(params, options) return create(Adam, params, options) end
 
 ---Loshchilov and Hutter 2019: Adam with weight decay apart from the gradient.
 ---@param params mare.tensor[]|table[]
----@param options? {lr?: number, betas?: number[], eps?: number, weight_decay?: number}
+---@param options? mare.optim.adam
 ---@return mare.optim.Optimizer
 function optim.AdamW(params, options) return create(AdamW, params, options) end
 

@@ -304,8 +304,8 @@ local function run_all(self)
         self.path and "; resume goes on from " .. self.path or ""))
 end
 
----Trains to the last epoch. The first Ctrl-C ends the run after the present step, with a checkpoint;
----the second at once.
+---Trains to the last epoch. The first Ctrl-C ends the run after the present step, with a
+---checkpoint; the second at once.
 ---@return table[] history one row an epoch
 function Trainer:run()
     self.started, self.stopping = mare.fs.time(), false
@@ -332,18 +332,29 @@ function Trainer:run()
     return self.history
 end
 
+---@class mare.train.callbacks
+---@field before_step? fun(trainer: mare.train.Trainer, info: table) the place to change rates
+---@field on_step? fun(trainer: mare.train.Trainer, info: table) told when the next one is under way
+---@field on_epoch? fun(trainer: mare.train.Trainer, row: table)
+---@field on_checkpoint? fun(trainer: mare.train.Trainer, info: table)
+
+---@class mare.train.options
+---@field model mare.nn.Module
+---@field loss fun(output: mare.tensor, target: mare.tensor): mare.tensor or a module
+---@field optimizer mare.optim.Optimizer
+---@field train_loader mare.data.DataLoader
+---@field val_loader? mare.data.DataLoader
+---@field epochs? integer default 1
+---@field metrics? table<string, fun(output: mare.tensor, target: mare.tensor): mare.tensor>
+---@field checkpoint? {dir: string, every?: integer} after each epoch, and every so many steps
+---@field resume? boolean go on from the checkpoint if it is there
+---@field log? string a .csv or .jsonl file: a row every log_every steps, and one an epoch
+---@field log_every? integer default 1; 0: rows of epochs only
+---@field callbacks? mare.train.callbacks[]
+---@field progress? boolean default true
+
 ---Makes a trainer.
----
----  checkpoint = {dir =, every =}  writes dir/checkpoint.safetensors after each epoch, and every so
----                                 many steps if `every` is given
----  resume = true                  goes on from that file if it is there
----  log = path                     .csv or .jsonl: a row every `log_every` steps (default 1) and one
----                                 an epoch
----  callbacks                      a list of tables with before_step, on_step, on_epoch and
----                                 on_checkpoint, each called with the trainer and a table of
----                                 numbers. on_step tells what a step gave when the next one is
----                                 already under way: change rates in before_step.
----@param options {model: mare.nn.Module, loss: function|mare.nn.Module, optimizer: mare.optim.Optimizer, train_loader: mare.data.DataLoader, val_loader?: mare.data.DataLoader, epochs?: integer, metrics?: table<string, function>, checkpoint?: {dir: string, every?: integer}, resume?: boolean, log?: string, log_every?: integer, callbacks?: table[], progress?: boolean}
+---@param options mare.train.options
 ---@return mare.train.Trainer
 function train.Trainer(options)
     check(options)

@@ -184,11 +184,17 @@ local function image_set(images, labels, mean, std)
     }
 end
 
+---@class mare.data.mnist
+---@field dir? string the folder of the four files
+---@field download? boolean default true
+---@field limit? integer first so many samples of each part
+---@field digits? boolean go on with data.digits when MNIST is not to be had
+---@field seed? integer of those digits
+
 ---MNIST: 60,000 training and 10,000 test images [N, 1, 28, 28] with labels [N] from 0 to 9, with
 ---mean 0 and standard deviation 1. Looked for in `dir` alone if it is given, else in
 ---$MARE_DATA/mnist and in the cache, where it is downloaded to.
----@param options? {dir?: string, download?: boolean, limit?: integer, digits?: boolean, seed?: integer}
----limit: first so many samples of each part; digits: go on with data.digits when MNIST is not to be had
+---@param options? mare.data.mnist
 ---@return mare.data.Dataset train
 ---@return mare.data.Dataset test
 function sets.mnist(options)

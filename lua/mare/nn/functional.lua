@@ -50,15 +50,15 @@ end
 ---@param x mare.tensor [N, C, H, W]
 ---@param weight mare.tensor [outputs, C / groups, h, w]
 ---@param bias? mare.tensor [outputs]
----@param options? {stride?: integer|integer[], padding?: integer|integer[], dilation?: integer|integer[], groups?: integer}
+---@param options? mare.nn.conv stride, padding, dilation, groups
 function F.conv2d(x, weight, bias, options) return mare.conv2d(x, weight, bias, options) end
 
 ---@param x mare.tensor [N, C, H, W]
----@param options table kernel, stride, padding, dilation, ceil_mode
+---@param options mare.nn.pool and kernel
 function F.max_pool2d(x, options) return mare.max_pool2d(x, options) end
 
 ---@param x mare.tensor [N, C, H, W]
----@param options table kernel, stride, padding, ceil_mode, count_include_pad
+---@param options mare.nn.pool and kernel
 function F.avg_pool2d(x, options) return mare.avg_pool2d(x, options) end
 
 ---Sets elements to zero with probability p and scales the rest by 1 / (1 - p).

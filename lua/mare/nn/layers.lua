@@ -8,6 +8,8 @@ local Module, is_module = module.Module, module.is_module
 
 local layers = {}
 
+---@alias mare.pair integer|integer[] a number for both, or {height, width}
+
 --- Refuses a layer's size that is no whole number of at least `least`.
 local function size(class, what, value, least)
     local n = math.tointeger(value)
@@ -90,10 +92,18 @@ function layers.Linear:extra()
     return ("%d, %d%s"):format(self.inputs, self.outputs, self.bias and "" or ", bias=false")
 end
 
+---@class mare.nn.conv
+---@field stride? mare.pair default 1
+---@field padding? mare.pair|"same" default 0
+---@field dilation? mare.pair default 1
+---@field groups? integer default 1
+---@field bias? boolean default true
+
+---Conv2d(inputs, outputs, kernel, options) over [N, inputs, H, W].
 ---@class mare.nn.Conv2d: mare.nn.Module
 ---@field weight mare.tensor [outputs, inputs / groups, h, w]
 ---@field bias? mare.tensor [outputs]
----@overload fun(inputs: integer, outputs: integer, kernel: integer|integer[], options?: {stride?: integer|integer[], padding?: integer|integer[]|"same", dilation?: integer|integer[], groups?: integer, bias?: boolean}): mare.nn.Conv2d
+---@overload fun(i: integer, o: integer, k: mare.pair, options?: mare.nn.conv): mare.nn.Conv2d
 layers.Conv2d = Module:extend("Conv2d")
 
 function layers.Conv2d:init(inputs, outputs, kernel, options)
@@ -183,12 +193,19 @@ local function pool_class(name, forward, extra)
     return class
 end
 
+---@class mare.nn.pool
+---@field stride? mare.pair default: the kernel
+---@field padding? mare.pair default 0
+---@field ceil_mode? boolean default false
+---@field dilation? mare.pair of MaxPool2d, default 1
+---@field count_include_pad? boolean of AvgPool2d, default true
+
 ---@class mare.nn.MaxPool2d: mare.nn.Module
----@overload fun(kernel: integer|integer[], options?: {stride?: integer|integer[], padding?: integer|integer[], dilation?: integer|integer[], ceil_mode?: boolean}): mare.nn.MaxPool2d
+---@overload fun(kernel: mare.pair, options?: mare.nn.pool): mare.nn.MaxPool2d
 layers.MaxPool2d = pool_class("MaxPool2d", F.max_pool2d, { "dilation" })
 
 ---@class mare.nn.AvgPool2d: mare.nn.Module
----@overload fun(kernel: integer|integer[], options?: {stride?: integer|integer[], padding?: integer|integer[], ceil_mode?: boolean, count_include_pad?: boolean}): mare.nn.AvgPool2d
+---@overload fun(kernel: mare.pair, options?: mare.nn.pool): mare.nn.AvgPool2d
 layers.AvgPool2d = pool_class("AvgPool2d", F.avg_pool2d, { "count_include_pad" })
 
 --- Batch norm over the channels (dimension 2) of inputs of the given ranks.
@@ -260,13 +277,19 @@ local function norm_class(name, ranks)
     return class
 end
 
+---@class mare.nn.norm
+---@field eps? number default 1e-5
+---@field momentum? number|false share of a new batch, default 0.1; false: the plain average
+---@field affine? boolean default true: weight and bias
+---@field track_running_stats? boolean default true
+
 ---@class mare.nn.BatchNorm1d: mare.nn.Module
----@overload fun(features: integer, options?: {eps?: number, momentum?: number|false, affine?: boolean, track_running_stats?: boolean}): mare.nn.BatchNorm1d
+---@overload fun(features: integer, options?: mare.nn.norm): mare.nn.BatchNorm1d
 layers.BatchNorm1d = norm_class("BatchNorm1d",
     { [2] = true, [3] = true, text = "[N, C] or [N, C, L]" })
 
 ---@class mare.nn.BatchNorm2d: mare.nn.Module
----@overload fun(features: integer, options?: {eps?: number, momentum?: number|false, affine?: boolean, track_running_stats?: boolean}): mare.nn.BatchNorm2d
+---@overload fun(features: integer, options?: mare.nn.norm): mare.nn.BatchNorm2d
 layers.BatchNorm2d = norm_class("BatchNorm2d", { [4] = true, text = "[N, C, H, W]" })
 
 ---@class mare.nn.Flatten: mare.nn.Module

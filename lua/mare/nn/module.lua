@@ -11,9 +11,9 @@
 ---     local net = Net(10)
 ---     local logits = net(x)
 ---
---- A module assigned to a field becomes a child, a tensor that requires a gradient a parameter; both
---- keep the order in which their fields were first assigned. Buffers (state that is saved but not
---- trained) are declared with self:buffer(name, tensor).
+--- A module assigned to a field becomes a child, a tensor that requires a gradient a parameter;
+--- both keep the order in which their fields were first assigned. Buffers (state that is saved but
+--- not trained) are declared with self:buffer(name, tensor).
 
 local mare = require "mare"
 local private = require("mare.core").private

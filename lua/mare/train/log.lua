@@ -59,8 +59,8 @@ function Log:size() return self.file:seek("end") end
 
 function Log:close() self.file:close() end
 
----Opens a log and keeps the first bytes of what is in it: a resumed run writes again what came after
----its checkpoint.
+---Opens a log and keeps the first bytes of what is in it: a resumed run writes again what came
+---after its checkpoint.
 ---@param path string ends in .csv or .jsonl
 ---@param columns string[]
 ---@param keep integer bytes
