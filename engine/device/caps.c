@@ -119,15 +119,17 @@ static bool number(const char *s, size_t len, uint64_t *out) {
     uint64_t v = 0;
     size_t i = 0;
     for (; i < len && isdigit((unsigned char)s[i]); i++) {
-        if (v > (UINT64_MAX >> 34) / 10) return false;
+        if (v > (UINT64_MAX - 9) / 10) return false;
         v = v * 10 + (uint64_t)(s[i] - '0');
     }
     if (!i) return false;
     if (i < len) {
         const char *units = "kmg";
         const char *u = strchr(units, tolower((unsigned char)s[i]));
-        if (!u || !s[i] || i + 1 != len) return false;
-        v <<= 10 * (u - units + 1);
+        if (!u || i + 1 != len) return false;
+        int shift = 10 * (int)(u - units + 1);
+        if (v > UINT64_MAX >> shift) return false;
+        v <<= shift;
     }
     *out = v;
     return true;

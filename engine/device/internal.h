@@ -1,4 +1,4 @@
-/* What the files of the device layer share. Nothing outside this folder includes it. */
+/* What the files of the device layer share. Outside this folder only its own tests include it. */
 #ifndef MARE_DEVICE_INTERNAL_H
 #define MARE_DEVICE_INTERNAL_H
 
@@ -18,7 +18,7 @@ enum {
     STAGING_CHUNK = 4 << 20,      /* bytes of a staging chunk */
     STAGING_MOST = 16,            /* staging chunks at the same time */
     FLYING_MOST = 64,             /* submissions on their way before dev_record() waits */
-    MAX_BUFFERS = 64,             /* storage buffers of one kernel */
+    MAX_BUFFERS = 31,             /* of one kernel; every device can push them and the block */
     POOL_SETS = 128,              /* sets in a descriptor pool */
     POOL_BUFFERS = POOL_SETS * 8, /* and storage buffers */
     BINS = 192                    /* size classes of free memory */
@@ -146,6 +146,7 @@ typedef struct bin_pool {
 
 /* One VkBuffer on one piece of device memory. */
 struct block {
+    dev_device *d;
     block *prev, *next;
     bin_pool *pool;
     VkBuffer buffer;

@@ -190,6 +190,7 @@ static VkResult block_create(dev_device *d, bin_pool *pool, uint64_t bytes) {
         free(r);
         return res;
     }
+    b->d = d;
     b->pool = pool;
     b->bytes = r->bytes = bytes;
     b->first = r;
@@ -237,6 +238,11 @@ void dev_memory_trim(dev_device *d) {
     if (dev_wait(d)) return;
     trim(d);
     d->mem.next_block = FIRST_BLOCK;
+    for (chunk *c; (c = d->free_staging);) {
+        d->free_staging = c->next;
+        d->staging--;
+        chunk_destroy(d, c);
+    }
 }
 
 void memory_init(dev_device *d) {
@@ -264,39 +270,42 @@ static bool fits_cap(const dev_device *d, uint64_t bytes) {
     return !d->mem.cap || (d->mem.taken <= d->mem.cap && bytes <= d->mem.cap - d->mem.taken);
 }
 
-/* Gets a new block of at least `bytes`: for small buffers a larger one, when there is room. */
+/* Gets a new block of at least `bytes`; for small buffers a larger one, as far as there is room. */
 static VkResult grow(dev_device *d, bin_pool *pool, uint64_t bytes) {
-    if (pool == &d->mem.small) {
-        uint64_t size = d->mem.next_block;
+    uint64_t size = pool == &d->mem.small ? d->mem.next_block : bytes;
+    VkResult r = VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    for (;; size /= 2) {
         if (size < bytes) size = bytes;
-        if (size > d->caps.allocation) size = bytes;
-        if (fits_cap(d, size) && !block_create(d, pool, size)) {
-            if (d->mem.next_block < LARGEST_BLOCK) d->mem.next_block *= 2;
-            return VK_SUCCESS;
-        }
+        if (size <= d->caps.allocation && fits_cap(d, size)) r = block_create(d, pool, size);
+        if (!r || size == bytes) break;
     }
-    if (!fits_cap(d, bytes)) return VK_ERROR_OUT_OF_DEVICE_MEMORY;
-    return block_create(d, pool, bytes);
+    if (!r && size == d->mem.next_block && size < LARGEST_BLOCK) d->mem.next_block *= 2;
+    return r;
 }
 
-/* A free range for bytes. When the driver has no more: cached blocks go back to it first, and at
- * last the memory of the other kind is cut up. */
+/* A whole block is not cut up for a buffer of less than half its size: the next large one, and in
+ * a training loop there is one, would then need a block more. */
+static bool wasteful(const range *r, uint64_t bytes) {
+    return r->in->pool == &r->in->d->mem.large && r->bytes == r->in->bytes && r->bytes / 2 > bytes;
+}
+
+/* A free range for bytes. When the driver has no more, cached blocks go back to it first; what is
+ * left at last is to cut up any memory there is. */
 static VkResult range_get(dev_device *d, uint64_t bytes, range **out) {
     bool small = bytes < SMALL_LIMIT;
     bin_pool *pool = small ? &d->mem.small : &d->mem.large;
-    bin_pool *other = small ? &d->mem.large : &d->mem.small;
     VkResult r = VK_SUCCESS;
     range *at = bin_find(pool, bytes);
-    if (!at) {
+    if (!at || wasteful(at, bytes)) {
         r = grow(d, pool, bytes);
         at = bin_find(pool, bytes);
     }
-    if (!at) at = bin_find(other, bytes);
-    if (!at && d->mem.taken > d->mem.used) {
-        if (!queue_wait(d, d->submitted)) trim(d);
+    if (!at && d->mem.taken > 0) {
+        if (!dev_wait(d)) trim(d);
         r = grow(d, pool, bytes);
         at = bin_find(pool, bytes);
     }
+    if (!at) at = bin_find(small ? &d->mem.large : &d->mem.small, bytes);
     if (!at) return r ? r : VK_ERROR_OUT_OF_DEVICE_MEMORY;
     if (!range_cut(at, bytes)) return VK_ERROR_OUT_OF_HOST_MEMORY;
     *out = at;
@@ -398,7 +407,7 @@ mare_status chunk_create(dev_device *d, uint64_t bytes, VkBufferUsageFlags usage
     chunk *c = calloc(1, sizeof *c);
     if (!c) return error_no_memory(d->e, sizeof *c);
     VkResult r = buffer_make(d, bytes, usage, chunk_type, &c->buffer, &c->memory, &c->map);
-    if (r && d->mem.taken > d->mem.used && !queue_wait(d, d->submitted)) {
+    if (r && !dev_wait(d)) {
         trim(d);
         r = buffer_make(d, bytes, usage, chunk_type, &c->buffer, &c->memory, &c->map);
     }
