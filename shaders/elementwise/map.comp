@@ -4,6 +4,7 @@
 // plan/map.c writes the defines: T and T4, the type of the arithmetic; EXPR and SIGNATURE, the
 // function; BUFFERS, the storage blocks; INPUTS, loads into a4, b4, ...; ARGS(k), their k-th
 // elements; OUT_<dtype> and, for a strided result, OUT_STRIDED; WORDS, RANK, INNER4.
+#include "mare.glsl"
 #include "math.glsl"
 
 layout(std140, binding = 0) uniform Params { uvec4 word[WORDS]; };
