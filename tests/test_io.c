@@ -5,6 +5,8 @@
 #include "io_files.h"
 
 #include <math.h>
+#include <signal.h>
+#include <sys/resource.h>
 
 static mare_error err;
 
@@ -346,6 +348,28 @@ Test(safetensors, refused_writes) {
     cr_assert(len == 3 && memcmp(data, "old", 3) == 0);
     free(data);
     unlink(f.s);
+}
+
+/* No room on the disk, by a limit on the size of files. */
+Test(safetensors, write_fails_half_way) {
+    file_name dir = scratch("full.d"), f;
+    snprintf(f.s, sizeof f.s, "%.900s/x.safetensors", dir.s);
+    cr_assert_eq(file_make_dir(dir.s, &err), MARE_OK);
+    put(f.s, "old", 3);
+    io_named item = {"x", array(MARE_F32, shape_of(2, 300, 300))};
+    struct rlimit limit = {100000, 100000};
+    signal(SIGXFSZ, SIG_IGN);
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    cr_assert_eq(safetensors_write(f.s, &item, 1, NULL, 0, &err), MARE_E_IO);
+    cr_assert(strstr(err.text, f.s), "%s", err.text);
+    void *data;
+    size_t len;
+    cr_assert_eq(file_read(f.s, 0, &data, &len, &err), MARE_OK);
+    cr_assert(len == 3 && memcmp(data, "old", 3) == 0);
+    free(data);
+    io_array_free(&item.array);
+    unlink(f.s);
+    cr_assert_eq(rmdir(dir.s), 0, "the temporary file stayed");
 }
 
 Test(safetensors, real_file) {
