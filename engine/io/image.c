@@ -106,6 +106,10 @@ mare_status image_decode(const void *data, size_t len, const char *name, int cha
                          "a side and %d pixels",
                          name, w, h, IMAGE_MAX_SIDE, IMAGE_MAX_PIXELS);
     unsigned char *pixels = stbi_load_from_memory(data, (int)len, &w, &h, &c, channels);
+    if (!pixels && strcmp(stbi_failure_reason(), "outofmem") == 0)
+        return error_set(e, MARE_E_HOST_MEMORY,
+                         "%s: a picture of %d x %d needs more memory than there is or may be", name,
+                         w, h);
     if (!pixels)
         return error_set(e, MARE_E_FORMAT, "%s cannot be read: %s", name, stbi_failure_reason());
     *out = (io_array){MARE_U8, shape_of(3, h, w, channels ? channels : c), pixels};
