@@ -1,0 +1,160 @@
+// out[o, part] = op over the part's elements of input[o, ...]. One workgroup (GROUP) or one
+// invocation makes one result; long reductions are cut into parts, which a second launch reduces.
+//
+// Defines: KIND_<op>, T; KEPT and REDUCED, the ranks of the loops over results and over what is
+// reduced; WORDS.
+#include "bits.glsl"
+
+layout(std140, binding = 0) uniform Params { uvec4 word[WORDS]; };
+layout(std430, binding = 1) readonly buffer In { T source[]; };
+#if defined KIND_argmax || defined KIND_argmin
+#define ARG
+layout(std430, binding = 2) writeonly buffer Out { int result[]; };
+#else
+layout(std430, binding = 2) writeonly buffer Out { T result[]; };
+#endif
+#define W(i) word[(i) / 4][(i) % 4]
+#define RESULTS W(0)   // loop over results
+#define LENGTH W(1)    // elements that each takes
+#define IN_FIRST W(2)
+#define OUT_FIRST W(3)
+#define PART W(4)      // elements a part
+#define PARTS W(5)
+#define KEPT_SIZE(d) W(6 + (d))
+#define KEPT_IN(d) W(6 + KEPT + (d))
+#define KEPT_OUT(d) W(6 + 2 * KEPT + (d))
+#define REDUCED_SIZE(d) W(6 + 3 * KEPT + (d))
+#define REDUCED_IN(d) W(6 + 3 * KEPT + REDUCED + (d))
+
+bool nan(float x) { return is_nan(x); }
+bool nan(int x) { return false; }
+
+// ---- The operation --------------------------------------------------------------------------
+
+#if defined ARG
+struct Sum { T v; uint at; };
+Sum start() { return Sum(T(0), 0xffffffffu); }
+// The first of the best; NaN is better than all.
+bool better(T x, T y) {
+#ifdef KIND_argmax
+    return !nan(y) && (nan(x) || x > y);
+#else
+    return !nan(y) && (nan(x) || x < y);
+#endif
+}
+void join(inout Sum a, Sum b) {
+    if (b.at == 0xffffffffu) return;
+    bool tie = !better(a.v, b.v) && !better(b.v, a.v);
+    if (a.at == 0xffffffffu || better(b.v, a.v) || (tie && b.at < a.at)) a = b;
+}
+void put(inout Sum a, T x, uint at) { join(a, Sum(x, at)); }
+#define RESULT(a) int(a.at)
+
+#elif defined KIND_sum && defined FLOATS
+// Compensated (Kahan, Babuska, Neumaier): `low` collects what the additions rounded away.
+struct Sum { float v, low; };
+Sum start() { return Sum(0.0, 0.0); }
+void put(inout Sum a, float x, uint at) {
+    precise float t = a.v + x;
+    precise float lost = abs(a.v) >= abs(x) ? (a.v - t) + x : (x - t) + a.v;
+    a.v = t;
+    a.low += lost;
+}
+void join(inout Sum a, Sum b) {
+    put(a, b.v, 0u);
+    a.low += b.low;
+}
+#define RESULT(a) (is_finite(a.v) ? a.v + a.low : a.v)
+
+#else
+struct Sum { T v; };
+#if defined KIND_sum
+Sum start() { return Sum(T(0)); }
+void put(inout Sum a, T x, uint at) { a.v += x; }
+#elif defined KIND_prod
+Sum start() { return Sum(T(1)); }
+void put(inout Sum a, T x, uint at) { a.v *= x; }
+#elif defined KIND_max
+#ifdef FLOATS
+Sum start() { return Sum(-make_inf()); }
+#else
+Sum start() { return Sum(-2147483647 - 1); }
+#endif
+void put(inout Sum a, T x, uint at) { if (nan(x) || (!nan(a.v) && x > a.v)) a.v = x; }
+#else
+#ifdef FLOATS
+Sum start() { return Sum(make_inf()); }
+#else
+Sum start() { return Sum(2147483647); }
+#endif
+void put(inout Sum a, T x, uint at) { if (nan(x) || (!nan(a.v) && x < a.v)) a.v = x; }
+#endif
+void join(inout Sum a, Sum b) { put(a, b.v, 0u); }
+#define RESULT(a) a.v
+#endif
+
+// ---- The walk -------------------------------------------------------------------------------
+
+uint place(uint base, uint r) {
+#if REDUCED > 0
+    for (int d = REDUCED - 1; d > 0; d--) {
+        uint next = r / REDUCED_SIZE(d);
+        base += (r - next * REDUCED_SIZE(d)) * REDUCED_IN(d);
+        r = next;
+    }
+    base += r * REDUCED_IN(0);
+#endif
+    return base;
+}
+
+void find(uint o, out uint base, out uint target) {
+    base = IN_FIRST;
+    target = OUT_FIRST;
+#if KEPT > 0
+    for (int d = KEPT - 1; d >= 0; d--) {
+        uint next = d > 0 ? o / KEPT_SIZE(d) : 0u;
+        uint c = o - next * KEPT_SIZE(d);
+        base += c * KEPT_IN(d);
+        target += c * KEPT_OUT(d);
+        o = next;
+    }
+#endif
+}
+
+#ifdef GROUP
+shared Sum sums[gl_WorkGroupSize.x];
+#endif
+
+void main() {
+#ifdef GROUP
+    uint job = group_index(), id = gl_LocalInvocationID.x, step = gl_WorkGroupSize.x;
+#else
+    uint job = global_index(), id = 0u, step = 1u;
+#endif
+    uint part = job / RESULTS;
+    bool live = part < PARTS;
+    uint base, target;
+    find(job - part * RESULTS, base, target);
+    Sum a = start();
+    if (live) {
+        uint end = min(LENGTH, (part + 1u) * PART);
+        for (uint r = part * PART + id; r < end; r += step)
+            put(a, source[place(base, r)], r);
+    }
+#ifdef GROUP
+    sums[id] = a;
+    for (uint n = gl_WorkGroupSize.x; n > 1u;) {
+        uint half_n = (n + 1u) / 2u;
+        barrier();
+        if (id + half_n < n) {
+            Sum b = sums[id];
+            join(b, sums[id + half_n]);
+            sums[id] = b;
+        }
+        n = half_n;
+    }
+    if (id != 0u) return;
+    a = sums[0];
+#endif
+    if (live) result[target + part] = RESULT(a);
+}
