@@ -1,0 +1,172 @@
+/* Matrix products: every kernel of every launch against the reference, on shapes and layouts that
+ * reach every path, under the capabilities of several devices. */
+#include "ops/ops.h"
+#include "variant_check.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* What the products are lowered for. The device that runs them is the one at hand. */
+static const struct {
+    const char *name, *caps;
+    bool gpu;
+} devices[] = {
+    {"the device", "", false},
+    {"without 64-bit integers", "-int64", false},
+    {"a baseline CPU", "baseline", false},
+    {"a GPU", "", true},
+    {"a baseline GPU", "baseline", true},
+    {"a phone", "phone", true},
+    {"a device of few groups", "groups=37", true},
+};
+enum { DEVICES = sizeof devices / sizeof *devices };
+
+static dev_caps caps_of(checker *c, int i) {
+    dev_caps caps = *dev_get_caps(c->device);
+    mare_error e = {0};
+    cr_assert_eq(dev_caps_apply(&caps, devices[i].caps, &e), MARE_OK, "%s", e.text);
+    if (devices[i].gpu) caps.type = DEV_DISCRETE;
+    return caps;
+}
+
+static node *leaf(checker *c, shape s) {
+    return checker_leaf(c, MARE_F32, &s, checker_draw(c, MARE_F32, shape_count(&s), -2, 2));
+}
+
+/* Runs a [..] by b [..] on every device and layout; returns how many kernels were run. */
+static int product(checker *c, shape a, shape b) {
+    int ran = 0;
+    for (int d = 0; d < DEVICES; d++) {
+        dev_caps caps = caps_of(c, d);
+        for (int i = 0; i < INPUT_LAYOUTS * INPUT_LAYOUTS; i++) {
+            input_layout layout[2] = {(input_layout)(i / INPUT_LAYOUTS),
+                                      (input_layout)(i % INPUT_LAYOUTS)};
+            char message[512], at[SHAPE_TEXT], bt[SHAPE_TEXT];
+            graph_scope_begin(&c->g);
+            node *n = op_matmul(&c->g, leaf(c, a), leaf(c, b));
+            int k = check_variants(c, &caps, n, layout, a.dim[a.rank - 1], message, sizeof message);
+            cr_expect_geq(k, 0, "%s and %s, layouts %d and %d, on %s: %s", shape_text(&a, at),
+                          shape_text(&b, bt), layout[0], layout[1], devices[d].name, message);
+            ran += k;
+            graph_scope_end(&c->g);
+            checker_forget(c);
+            if (k < 0) return 0;
+        }
+    }
+    return ran;
+}
+
+static shape matrix(int64_t rows, int64_t columns) {
+    return shape_of(2, rows, columns);
+}
+
+Test(matmul, every_kernel) {
+    checker c;
+    cr_assert(checker_open(&c), "%s", c.error.text);
+    static const int64_t sizes[][3] = {
+        {1, 1, 1},    {3, 2, 5},     {1, 300, 200}, {200, 300, 1}, {40, 40, 40},   {64, 64, 64},
+        {37, 51, 67}, {130, 18, 66}, {66, 34, 10},  {5, 700, 40},  {128, 36, 132}, {3, 5000, 2},
+    };
+    int ran = 0;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        ran += product(&c, matrix(sizes[i][0], sizes[i][1]), matrix(sizes[i][1], sizes[i][2]));
+    printf("%d kernels run\n", ran);
+    cr_expect_gt(ran, 1000);
+    checker_close(&c);
+}
+
+Test(matmul, batches) {
+    checker c;
+    cr_assert(checker_open(&c), "%s", c.error.text);
+    product(&c, shape_of(3, (int64_t)3, (int64_t)34, (int64_t)20), matrix(20, 66));
+    product(&c, matrix(18, 40), shape_of(3, (int64_t)5, (int64_t)40, (int64_t)36));
+    product(&c, shape_of(4, (int64_t)2, (int64_t)1, (int64_t)19, (int64_t)30),
+            shape_of(3, (int64_t)3, (int64_t)30, (int64_t)33));
+    product(&c,
+            shape_of(8, (int64_t)2, (int64_t)1, (int64_t)2, (int64_t)1, (int64_t)2, (int64_t)1,
+                     (int64_t)4, (int64_t)6),
+            shape_of(8, (int64_t)1, (int64_t)3, (int64_t)1, (int64_t)3, (int64_t)2, (int64_t)2,
+                     (int64_t)6, (int64_t)4));
+    checker_close(&c);
+}
+
+/* Launches nothing for an empty result; an empty sum is zero. */
+Test(matmul, empty) {
+    checker c;
+    cr_assert(checker_open(&c), "%s", c.error.text);
+    cr_expect_eq(product(&c, matrix(0, 5), matrix(5, 4)), 0);
+    cr_expect_eq(product(&c, matrix(3, 5), matrix(5, 0)), 0);
+    cr_expect_eq(product(&c, shape_of(3, (int64_t)0, (int64_t)2, (int64_t)3), matrix(3, 2)), 0);
+    cr_expect_gt(product(&c, matrix(3, 0), matrix(0, 4)), 0);
+    checker_close(&c);
+}
+
+/* More groups than one axis takes, on the device itself. */
+Test(matmul, many_groups) {
+    checker c;
+    cr_assert(checker_open(&c), "%s", c.error.text);
+    dev_caps caps = *dev_get_caps(c.device);
+    char message[512];
+    graph_scope_begin(&c.g);
+    node *n = op_matmul(&c.g, leaf(&c, shape_of(3, (int64_t)70001, (int64_t)1, (int64_t)3)),
+                        leaf(&c, shape_of(3, (int64_t)70001, (int64_t)3, (int64_t)2)));
+    int k = check_variants(&c, &caps, n, (input_layout[2]){LAID_PLAIN, LAID_SPARSE}, 3, message,
+                           sizeof message);
+    cr_expect_gt(k, 0, "%s", message);
+    graph_scope_end(&c.g);
+    checker_close(&c);
+}
+
+/* Infinities and NaN in the last row and column stay there: what fills up a tile is not counted. */
+Test(matmul, not_finite) {
+    checker c;
+    cr_assert(checker_open(&c), "%s", c.error.text);
+    enum { M = 37, K = 41, N = 70 };
+    shape sa = matrix(M, K), sb = matrix(K, N);
+    double *a = checker_draw(&c, MARE_F32, (int64_t)M * K, -1, 1);
+    double *b = checker_draw(&c, MARE_F32, (int64_t)K * N, -1, 1);
+    for (int k = 0; k < K; k++) {
+        a[(M - 1) * K + k] = (double)NAN;
+        b[k * N + N - 1] = (double)INFINITY;
+    }
+    graph_scope_begin(&c.g);
+    node *y =
+        op_matmul(&c.g, checker_leaf(&c, MARE_F32, &sa, a), checker_leaf(&c, MARE_F32, &sb, b));
+    const double *x = checker_read(&c, y);
+    cr_assert_not_null(x, "%s", c.error.text);
+    for (int i = 0; i < M; i++)
+        for (int j = 0; j < N; j++)
+            cr_assert_eq(!!isfinite(x[i * N + j]), i < M - 1 && j < N - 1, "element %d, %d", i, j);
+    graph_scope_end(&c.g);
+    checker_close(&c);
+}
+
+static void refused(checker *c, node *n, mare_status status, const char *words) {
+    cr_expect_null(n);
+    cr_expect_eq(c->error.code, status);
+    cr_expect(strstr(c->error.text, words) != NULL, "\"%s\" lacks \"%s\"", c->error.text, words);
+    c->error.code = MARE_OK;
+}
+
+Test(matmul, refusals) {
+    checker c;
+    cr_assert(checker_open(&c), "%s", c.error.text);
+    graph *g = &c.g;
+    graph_scope_begin(g);
+    node *a = leaf(&c, matrix(2, 3)), *b = leaf(&c, matrix(4, 5));
+    refused(&c, op_matmul(g, a, b), MARE_E_SHAPE,
+            "matmul: [2, 3] and [4, 5]: inner dimensions 3 and 4 differ");
+    refused(&c, op_matmul(g, a, leaf(&c, shape_of(1, (int64_t)4))), MARE_E_SHAPE,
+            "[2, 3] and [4]: inner dimensions 3 and 4");
+    refused(&c,
+            op_matmul(g, leaf(&c, shape_of(3, (int64_t)2, (int64_t)5, (int64_t)3)),
+                      leaf(&c, shape_of(3, (int64_t)3, (int64_t)3, (int64_t)4))),
+            MARE_E_SHAPE, "leading axes");
+    refused(&c, op_matmul(g, a, leaf(&c, shape_of(0))), MARE_E_SHAPE, "scalar");
+    refused(&c, op_matmul(g, a, op_cast(g, b, MARE_I32)), MARE_E_DTYPE, "f32 and i32");
+    cr_expect_null(op_matmul(g, NULL, a));
+    graph_scope_end(g);
+    checker_close(&c);
+}

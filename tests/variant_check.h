@@ -1,0 +1,26 @@
+/* For the tests of ops that have several kernels for one launch: lowers a node by hand, for any
+ * capabilities, and runs every kernel in turn, not only the one that the tuner would take. */
+#ifndef TESTS_VARIANT_CHECK_H
+#define TESTS_VARIANT_CHECK_H
+
+#include "op_check.h"
+
+/* How an input lies in memory. */
+typedef enum input_layout {
+    LAID_PLAIN,
+    LAID_SWAPPED, /* the last axis outside of the others */
+    LAID_SPARSE,  /* every second element and row of a larger tensor, backwards along the first
+                     axis; what lies between is NaN */
+    INPUT_LAYOUTS
+} input_layout;
+
+/* A bilinear node of f32 over two leaves with values of checker_leaf(); `terms` products are summed
+ * into an element. The device is c's; the lowering is for caps. Each result is compared with the
+ * op's reference: an element may be off by the (terms + 2) roundings that its sum has in any order,
+ * each of at most the sum of the magnitudes.
+ *
+ * How many kernels were run; -1 with the reason in message. */
+int check_variants(checker *c, const dev_caps *caps, node *n, const input_layout layout[2],
+                   int64_t terms, char *message, size_t size);
+
+#endif
