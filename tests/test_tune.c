@@ -15,7 +15,7 @@ static kernels *k;
 static mare_error error;
 
 /* The work of a run is in constant 1, so that one shader serves as a fast and a slow candidate.
- * LIFT tells candidates of one pipeline test from another. */
+ * LIFT, a define, makes another shader of it. */
 static const char work[] =
     "layout(local_size_x_id = 0) in;\n"
     "layout(constant_id = 1) const uint LOOPS = 1;\n"
@@ -39,13 +39,17 @@ static void open_device(void) {
     tree_open();
     unsetenv("MARE_TUNE");
     tree_shader("t/work.comp", work);
-    dev_options o = {.device = getenv("MARE_DEVICE"), .caps = getenv("MARE_CAPS")};
+    dev_options o = {
+        .device = getenv("MARE_DEVICE"), .caps = getenv("MARE_CAPS"), .validate = true};
     cr_assert(dev_create(&o, &error, &device) == MARE_OK, "%s", error.text);
     reopen();
 }
 
 static void close_device(void) {
     kernels_destroy(k);
+    const char *last = NULL;
+    int n = dev_validation_messages(device, &last);
+    cr_expect(n <= 0, "%d messages of the validation layer, the last: %s", n, last);
     dev_destroy(device);
     tree_close();
 }
