@@ -57,8 +57,8 @@ static int edit_open(lua_State *L) {
     el_set(e->line, EL_HIST, history, e->history);
     el_set(e->line, EL_ADDFN, "mare-cancel", "Give the line up", cancel);
     el_source(e->line, NULL);
-    /* While a line is edited, Ctrl-C is a key and no signal. */
-    el_set(e->line, EL_SETTY, "-d", "intr=", NULL);
+    /* While a line is edited, keys are keys and no signals. */
+    el_set(e->line, EL_SETTY, "-d", "-isig", NULL);
     el_set(e->line, EL_BIND, "^C", "mare-cancel", NULL);
     el_set(e->line, EL_BIND, "^R", "em-inc-search-prev", NULL);
     return 1;

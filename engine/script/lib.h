@@ -37,6 +37,8 @@ mare_context *script_context(lua_State *L);
 /* Makes the context. */
 void script_create(lua_State *L, const mare_options *options);
 void script_destroy_context(script *s);
+/* Where there is no device, adds what to install to s->error. */
+void script_explain(script *s, mare_status status);
 /* "file:line: " of the innermost Lua function outside the embedded library, pushed as a string;
  * "" when there is none. */
 void script_push_where(lua_State *L);

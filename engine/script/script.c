@@ -84,6 +84,17 @@ static void show(void *user, const char *text) {
     lua_writestringerror("%s", text);
 }
 
+void script_explain(script *s, mare_status status) {
+    if (status != MARE_E_NO_DEVICE) return;
+    error_set(
+        &s->error, status,
+        "%.600s\nMare needs a Vulkan driver. Without a GPU, the software one will do: install "
+        "mesa-vulkan-drivers (Debian, Ubuntu, Fedora), libvulkan_lvp (openSUSE) or "
+        "vulkan-swrast (Arch), and the loader: libvulkan1, vulkan-loader or "
+        "vulkan-icd-loader. `mare devices` lists what is found.",
+        s->error.text);
+}
+
 void script_create(lua_State *L, const mare_options *options) {
     script *s = script_of(L);
     mare_options o = *options;
@@ -91,14 +102,7 @@ void script_create(lua_State *L, const mare_options *options) {
     o.error_size = sizeof s->error.text;
     s->error.text[0] = 0;
     mare_status status = mare_context_create(&o, &s->ctx);
-    if (status == MARE_E_NO_DEVICE)
-        error_set(
-            &s->error, status,
-            "%.600s\nMare needs a Vulkan driver. Without a GPU, the software one will do: "
-            "install mesa-vulkan-drivers (Debian, Ubuntu, Fedora, openSUSE: libvulkan_lvp) or "
-            "vulkan-swrast (Arch), and the loader (libvulkan1, vulkan-loader or "
-            "vulkan-icd-loader). `mare devices` lists what is found.",
-            s->error.text);
+    script_explain(s, status);
     if (status) {
         s->ctx = NULL;
         script_raise_error(L);

@@ -57,6 +57,7 @@ static int s_devices(lua_State *L) {
     mare_device_info *infos = lua_newuserdatauv(L, MOST * sizeof *infos, 0);
     s->error.text[0] = 0;
     mare_status status = mare_devices(infos, MOST, &n, s->error.text, sizeof s->error.text);
+    script_explain(s, status);
     if (status) script_raise_error(L);
     if (n > MOST) n = MOST;
     lua_createtable(L, n, 0);

@@ -44,7 +44,11 @@ end
 
 --- mare devices [--json]
 function cli.devices(option)
-    local devices = mare.devices()
+    local ok, devices = pcall(mare.devices)
+    if not ok then
+        io.stderr:write("mare: ", devices, "\n")
+        return 1
+    end
     for i, d in ipairs(devices) do d.index = i - 1 end
     if option == "--json" then
         local lines = {}
@@ -56,10 +60,11 @@ function cli.devices(option)
         print(("%d  %s"):format(d.index, d.name))
         print(("   %s, Vulkan %s, %s, driver %s"):format(d.type, d.api_version, size(d.memory),
             d.driver))
-        print(("   %d invocations a workgroup, %s shared, %d B push constants, %d buffers a stage, " ..
-            "bindings of %s"):format(d.workgroup, size(d.shared), d.push_constants,
-            d.storage_buffers, size(d.binding)))
-        print("   " .. (#d.features > 0 and table.concat(d.features, " ") or "no optional features"))
+        print(("   %d invocations a workgroup, %s shared, %d B push constants, "
+            .. "%d buffers a stage, bindings of %s"):format(d.workgroup, size(d.shared),
+            d.push_constants, d.storage_buffers, size(d.binding)))
+        local features = table.concat(d.features, " ")
+        print("   " .. (features ~= "" and features or "no optional features"))
     end
     return 0
 end

@@ -9,7 +9,8 @@ return {
         "Gives the device back; tensors that are left answer with an error." },
     version = { "mare.version", "The version, as a string." },
     devices = { "mare.devices()", "A list of the machine's Vulkan devices." },
-    device = { "mare.device()", "The context's device: name, driver, type, memory, limits, features." },
+    device = { "mare.device()",
+        "The context's device: name, driver, type, memory, limits, features." },
     memory = { "mare.memory()", "Device bytes: { used, cached, peak, cap }." },
     set_memory_cap = { "mare.set_memory_cap(bytes)", "The most device memory to take; 0: no cap." },
     reset_peak_memory = { "mare.reset_peak_memory()", "Starts the figure memory().peak anew." },
@@ -19,10 +20,11 @@ return {
         "Counters: evals, plans, hits, launches, submits, shaders_compiled, nodes, ..." },
     synchronize = { "mare.synchronize()", "Waits for the device." },
     ops = { "mare.ops()", "Every operation: a list of { name, doc, inputs }." },
-    help = { "mare.help(name or function)", "What is known about it, as text; nil when nothing is." },
+    help = { "mare.help(name or function)",
+        "What is known about it, as text; nil when nothing is." },
     fail = { "mare.fail(format, ...)", "Raises an error that starts with the script's own line." },
     on_interrupt = { "mare.on_interrupt(f)",
-        "Ctrl-C calls f in place of raising \"interrupted\"; when f returns true, the script goes on." },
+        "Ctrl-C calls f in place of raising \"interrupted\"; true from f means: go on." },
     fs = { "mare.fs",
         "exists, kind, mkdir, read, write (whole or not at all), remove, isatty, terminal_width, "
         .. "time, getenv." },
@@ -40,7 +42,7 @@ return {
 
     -- Making tensors
     tensor = { "mare.tensor(number | nested table | bytes, { dtype=, requires_grad=, shape= })",
-        "A tensor of these values: f32 by default, bool of booleans; bytes are u8 of one dimension." },
+        "A tensor of these values: f32, or bool of booleans; bytes are u8 of one dimension." },
     zeros = { "mare.zeros(2, 3, { dtype=, requires_grad= })", "Zeros; the shape may be a table." },
     ones = { "mare.ones(2, 3, { dtype=, requires_grad= })", "Ones; the shape may be a table." },
     full = { "mare.full({2, 3}, value, { dtype=, requires_grad= })", "One value everywhere." },
@@ -55,7 +57,6 @@ return {
     shape = { "x.shape", "A table of the dimensions, which prints as [2, 3]." },
     dtype = { "x.dtype", "\"f32\", \"f16\", \"i32\", \"u8\" or \"bool\"." },
     ndim = { "x.ndim", "The number of dimensions." },
-    grad_field = { "x.grad", "What backward() left, or nil; can be set." },
     requires_grad = { "x.requires_grad", "Does backward() fill x.grad? Can be set." },
     size = { "x:size([d])", "The shape, or one dimension." },
     numel = { "x:numel()", "The number of elements." },
@@ -89,7 +90,8 @@ return {
     log_softmax = { "x:log_softmax([dim])", "The logarithm of softmax, stable." },
 
     -- Movement
-    reshape = { "x:reshape(2, -1)", "Another shape with as many elements; one dimension may be -1." },
+    reshape = { "x:reshape(2, -1)",
+        "Another shape with as many elements; one dimension may be -1." },
     permute = { "x:permute(2, 1)", "The dimensions in another order." },
     transpose = { "x:transpose(1, 2)", "Two dimensions exchanged." },
     t = { "x:t()", "A matrix transposed." },
@@ -111,7 +113,8 @@ return {
         "A new last dimension with 1 at the position (from 0) that index holds." },
 
     -- Networks
-    matmul = { "mare.matmul(a, b)", "Matrix product of the last two dimensions; others broadcast." },
+    matmul = { "mare.matmul(a, b)",
+        "Matrix product of the last two dimensions; others broadcast." },
     conv2d = { "mare.conv2d(x, w, bias, { stride=, padding=, dilation=, groups= })",
         "x [N, C, H, W], w [O, C / groups, kh, kw], bias [O] or nil." },
     max_pool2d = { "mare.max_pool2d(x, { kernel=, stride=, padding=, dilation=, ceil_mode= })",
@@ -121,7 +124,7 @@ return {
     batch_norm = { "mare.batch_norm(x, mean, var, gamma, beta, eps)",
         "x [N, C, ...] normalised by channel; gamma and beta may be nil." },
     cross_entropy = { "mare.cross_entropy(logits, target, { label_smoothing=, reduction= })",
-        "logits [N, C, ...]; target: classes from 0 [N, ...], or probabilities shaped like logits." },
+        "logits [N, C, ...]; target: classes from 0 [N, ...], or probabilities." },
     nll_loss = { "mare.nll_loss(log_probs, target, { reduction= })",
         "Minus the log-probability of the target classes (from 0)." },
     mse_loss = { "mare.mse_loss(x, target, { reduction= })", "Mean of the squared differences." },
@@ -133,7 +136,7 @@ return {
 
     -- Gradients
     backward = { "y:backward([grad][, { retain_graph= }])",
-        "Adds the gradients of y to .grad of all parameters behind it." },
+        "Adds the gradients of y to x.grad of every x behind it that requires one." },
     grad = { "mare.grad(f)",
         "A function that returns f's gradients by its float tensor arguments, then f's results." },
     gradients = { "mare.gradients(y, { xs }[, grad])",
@@ -158,9 +161,9 @@ return {
         "Images u8 [n, 28, 28] and labels u8 [n] of digits that Mare draws itself; host arrays." },
     loader = { "mare.loader{ arrays = { {array, dtype=, scale=, shift=, sample_shape=}, ... }, "
         .. "batch=, shuffle=, seed=, epoch=, start_batch=, workers=, drop_last=, indices= }",
-        "One pass in batches; for x, y in loader:iter(), or loader:next(), loader:close(), #loader. "
-        .. "start_batch: how many are left out; indices: positions from 1 in a table, from 0 in a "
-        .. "tensor." },
+        "One pass in batches; for x, y in loader:iter(), or loader:next(), loader:close(). "
+        .. "#loader: batches; start_batch: how many are left out; indices: positions, from 1 in "
+        .. "a table, from 0 in a tensor." },
 
     -- Modules
     nn = { "mare.nn", "Layers and losses." },

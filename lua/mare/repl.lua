@@ -35,12 +35,12 @@ end
 -- A chunk from what was typed so far: function; or nil and "more" when it is not complete; or nil
 -- and the error.
 local function compile(text)
-    local chunk = load("return " .. text, "=stdin", "t")
-    if chunk then return chunk end
-    local message
-    chunk, message = load(text, "=stdin", "t")
+    local value, as_value = load("return " .. text, "=stdin", "t")
+    if value then return value end
+    local chunk, message = load(text, "=stdin", "t")
     if chunk then return chunk end
     if message:match("<eof>$") then return nil, "more", message end
+    if as_value:match("<eof>$") then return nil, "more", as_value end
     return nil, message
 end
 
@@ -73,7 +73,8 @@ function repl.run(_, arm_interrupt)
     rawset(_G, "mare", mare)
     rawset(_G, "help", help.show)
     if interactive then
-        print(("Mare %s, %s. help() lists what there is, Ctrl-D ends."):format(mare.version, _VERSION))
+        print(("Mare %s, %s. help() lists what there is, Ctrl-D ends.")
+            :format(mare.version, _VERSION))
     end
     local text, failed = nil, false
     local function report(message)
