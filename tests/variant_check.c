@@ -197,17 +197,68 @@ static int run_all(bench *b, const input_layout layout[2], int64_t terms) {
     return b->l.launches.len ? choices : 0;
 }
 
-int check_variants(checker *c, const dev_caps *caps, node *n, const input_layout layout[2],
-                   int64_t terms, char *message, size_t size) {
-    snprintf(message, size, "%s", c->error.text);
-    if (!n) return -1;
-    bench b = {.c = c, .n = n, .caps = caps, .message = message, .size = size};
-    b.l = (lowering){.caps = caps, .mem = &b.mem, .error = &b.error, .node = n};
-    int ran = run_all(&b, layout, terms);
-    for (int i = 0; i < MAX_BUFFERS; i++)
-        dev_buffer_release(b.buffer[i]);
-    vec_free(&b.l.launches);
-    vec_free(&b.l.buffers);
-    arena_free(&b.mem);
+int check_variants(checker *c, const dev_caps *caps, const input_layout layout[2], make_node make,
+                   const void *what, int64_t terms, char *message, size_t size) {
+    graph_scope_begin(&c->g);
+    node *n = make(c, what);
+    int ran = -1;
+    if (!n) {
+        snprintf(message, size, "%s", c->error.text);
+    } else {
+        bench b = {.c = c, .n = n, .caps = caps, .message = message, .size = size};
+        b.l = (lowering){.caps = caps, .mem = &b.mem, .error = &b.error, .node = n};
+        ran = run_all(&b, layout, terms);
+        for (int i = 0; i < MAX_BUFFERS; i++)
+            if (b.buffer[i]) dev_buffer_release(b.buffer[i]);
+        vec_free(&b.l.launches);
+        vec_free(&b.l.buffers);
+        arena_free(&b.mem);
+    }
+    graph_scope_end(&c->g);
+    checker_forget(c);
+    return ran;
+}
+
+/* What is lowered for; what runs it is the device at hand. */
+static const struct {
+    const char *name, *caps;
+    bool gpu, all_layouts;
+} devices[] = {
+    {"the device", "", false, true},
+    {"a GPU", "", true, true},
+    {"a CPU without 64-bit integers", "-int64", false, false},
+    {"a baseline CPU", "baseline", false, false},
+    {"a baseline GPU", "baseline", true, false},
+    {"a phone", "phone", true, false},
+    {"a device of few groups", "groups=37", true, false},
+};
+
+int check_everywhere(checker *c, make_node make, const void *what, int64_t terms, char *message,
+                     size_t size) {
+    int ran = 0;
+    for (size_t d = 0; d < sizeof devices / sizeof *devices; d++) {
+        dev_caps caps = *dev_get_caps(c->device);
+        mare_error e = {0};
+        if (dev_caps_apply(&caps, devices[d].caps, &e) != MARE_OK) {
+            snprintf(message, size, "%s", e.text);
+            return -1;
+        }
+        if (devices[d].gpu) caps.type = DEV_DISCRETE;
+        for (int i = 0; i < INPUT_LAYOUTS * INPUT_LAYOUTS; i++) {
+            input_layout layout[2] = {(input_layout)(i / INPUT_LAYOUTS),
+                                      (input_layout)(i % INPUT_LAYOUTS)};
+            bool usual = layout[0] == LAID_PLAIN && layout[1] == LAID_PLAIN;
+            bool unusual = layout[0] == LAID_SWAPPED && layout[1] == LAID_SPARSE;
+            if (!devices[d].all_layouts && !usual && !unusual) continue;
+            char why[512];
+            int k = check_variants(c, &caps, layout, make, what, terms, why, sizeof why);
+            if (k < 0) {
+                snprintf(message, size, "layouts %d and %d, lowered for %s: %s", layout[0],
+                         layout[1], devices[d].name, why);
+                return -1;
+            }
+            ran += k;
+        }
+    }
     return ran;
 }

@@ -14,13 +14,21 @@ typedef enum input_layout {
     INPUT_LAYOUTS
 } input_layout;
 
-/* A bilinear node of f32 over two leaves with values of checker_leaf(); `terms` products are summed
- * into an element. The device is c's; the lowering is for caps. Each result is compared with the
- * op's reference: an element may be off by the (terms + 2) roundings that its sum has in any order,
- * each of at most the sum of the magnitudes.
+/* Makes, by builders over leaves with values of checker_leaf(), a bilinear node of f32 that is not
+ * evaluated. */
+typedef node *(*make_node)(checker *c, const void *what);
+
+/* Lowers what make() makes for caps, its two inputs laid out as told, and runs it on c's device.
+ * Each result is compared with the op's reference: an element may be off by the (terms + 2)
+ * roundings that a sum of so many terms has in any order, each of at most the sum of the
+ * magnitudes.
  *
  * How many kernels were run; -1 with the reason in message. */
-int check_variants(checker *c, const dev_caps *caps, node *n, const input_layout layout[2],
-                   int64_t terms, char *message, size_t size);
+int check_variants(checker *c, const dev_caps *caps, const input_layout layout[2], make_node make,
+                   const void *what, int64_t terms, char *message, size_t size);
+
+/* The same for the capabilities of several kinds of devices, and all layouts. */
+int check_everywhere(checker *c, make_node make, const void *what, int64_t terms, char *message,
+                     size_t size);
 
 #endif

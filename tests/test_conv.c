@@ -1,0 +1,127 @@
+/* Convolutions and their two gradients: every kernel against the reference, on shapes and layouts
+ * that reach every path, for the capabilities of several devices. */
+#include "ops/ops.h"
+#include "variant_check.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct conv_case {
+    int64_t n, c, h, w, o, kh, kw;
+    conv_options options;
+    int part; /* 0: the result, 1: the gradient of x, 2: of w */
+} conv_case;
+
+static node *leaf(checker *c, shape s) {
+    return checker_leaf(c, MARE_F32, &s, checker_draw(c, MARE_F32, shape_count(&s), -2, 2));
+}
+
+static node *make_conv(checker *c, const void *what) {
+    const conv_case *k = what;
+    node *in[2] = {leaf(c, shape_of(4, k->n, k->c, k->h, k->w)),
+                   leaf(c, shape_of(4, k->o, k->c / k->options.groups, k->kh, k->kw))};
+    if (k->part > 0) in[k->part - 1]->requires_grad = true;
+    node *y = op_conv2d(&c->g, in[0], in[1], NULL, &k->options), *grad = NULL;
+    if (!y || k->part == 0) return y;
+    return graph_grad(&c->g, y, leaf(c, y->shape), &in[k->part - 1], 1, &grad) ? NULL : grad;
+}
+
+/* How many kernels were run for a convolution and its gradients. */
+static int convolve(checker *c, conv_case k) {
+    static const char *const parts[] = {"conv2d", "gradient of x", "gradient of w"};
+    int ran = 0;
+    for (k.part = 0; k.part < 3; k.part++) {
+        int64_t taps = k.kh * k.kw,
+                pixels = (k.h + 2 * k.options.padding[0]) * (k.w + 2 * k.options.padding[1]);
+        int64_t terms = k.part == 0   ? taps * k.c / k.options.groups
+                        : k.part == 1 ? taps * k.o / k.options.groups
+                                      : k.n * pixels;
+        char message[700];
+        int done = check_everywhere(c, make_conv, &k, terms, message, sizeof message);
+        cr_expect_geq(done, 0, "%s of [%lld, %lld, %lld, %lld] by [%lld, ..., %lld, %lld], %s",
+                      parts[k.part], (long long)k.n, (long long)k.c, (long long)k.h, (long long)k.w,
+                      (long long)k.o, (long long)k.kh, (long long)k.kw, message);
+        ran += done;
+    }
+    return ran;
+}
+
+Test(conv, every_kernel) {
+    checker c;
+    cr_assert(checker_open(&c), "%s", c.error.text);
+    static const conv_case cases[] = {
+        {1, 1, 1, 1, 1, 1, 1, {{1, 1}, {0, 0}, {1, 1}, 1}, 0},
+        {3, 1, 14, 14, 32, 3, 3, {{1, 1}, {1, 1}, {1, 1}, 1}, 0}, /* one channel */
+        {2, 16, 9, 7, 24, 3, 3, {{1, 1}, {1, 1}, {1, 1}, 1}, 0},  /* pairs of channels */
+        {2, 5, 13, 9, 7, 3, 2, {{2, 1}, {0, 2}, {1, 2}, 1}, 0},   /* all odd */
+        {2, 12, 8, 8, 16, 2, 3, {{2, 3}, {1, 0}, {2, 1}, 2}, 0},  /* groups, pixels left over */
+        {2, 6, 7, 6, 6, 3, 3, {{1, 1}, {1, 1}, {1, 1}, 6}, 0},    /* depthwise */
+        {3, 20, 6, 5, 12, 1, 1, {{1, 1}, {0, 0}, {1, 1}, 1}, 0},  /* no image to lay out */
+        {2, 4, 9, 9, 8, 1, 1, {{3, 2}, {0, 0}, {1, 1}, 1}, 0},
+        {1, 3, 4, 3, 4, 2, 2, {{1, 2}, {4, 3}, {1, 1}, 1}, 0},    /* padding beyond the kernel */
+        {24, 3, 10, 12, 4, 3, 3, {{1, 1}, {1, 1}, {1, 1}, 1}, 0}, /* slices of a long sum */
+    };
+    int ran = 0;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        ran += convolve(&c, cases[i]);
+    printf("%d kernels run\n", ran);
+    cr_expect_gt(ran, 1000);
+    checker_close(&c);
+}
+
+/* No image: nothing to compute, but the gradient of the weights is zero. */
+Test(conv, empty) {
+    checker c;
+    cr_assert(checker_open(&c), "%s", c.error.text);
+    int ran = convolve(&c, (conv_case){0, 3, 5, 4, 2, 3, 3, {{1, 1}, {1, 1}, {1, 1}, 1}, 0});
+    cr_expect_gt(ran, 0);
+    checker_close(&c);
+}
+
+static void refused(checker *c, node *n, mare_status status, const char *words) {
+    cr_expect_null(n);
+    cr_expect_eq(c->error.code, status);
+    cr_expect(strstr(c->error.text, words) != NULL, "\"%s\" lacks \"%s\"", c->error.text, words);
+    c->error.code = MARE_OK;
+}
+
+Test(conv, refusals) {
+    checker c;
+    cr_assert(checker_open(&c), "%s", c.error.text);
+    graph *g = &c.g;
+    graph_scope_begin(g);
+    node *x = leaf(&c, shape_of(4, (int64_t)2, (int64_t)3, (int64_t)5, (int64_t)6));
+    node *w = leaf(&c, shape_of(4, (int64_t)4, (int64_t)3, (int64_t)3, (int64_t)3));
+    node *thin = leaf(&c, shape_of(4, (int64_t)4, (int64_t)2, (int64_t)3, (int64_t)3));
+    node *none = leaf(&c, shape_of(4, (int64_t)0, (int64_t)3, (int64_t)3, (int64_t)3));
+    node *bias = leaf(&c, shape_of(1, (int64_t)3));
+    conv_options o = {{1, 1}, {0, 0}, {1, 1}, 1};
+    refused(&c, op_conv2d(g, x, thin, NULL, &o), MARE_E_SHAPE,
+            "[2, 3, 5, 6] and [4, 2, 3, 3]: the weights are for 2 channels, the image has 3");
+    refused(&c, op_conv2d(g, x, none, NULL, &o), MARE_E_SHAPE, "empty");
+    refused(&c, op_conv2d(g, x, bias, NULL, &o), MARE_E_SHAPE, "needs an image [N, C, H, W]");
+    refused(&c, op_conv2d(g, x, w, bias, &o), MARE_E_SHAPE, "for 4 filters it must be [4]");
+    refused(&c, op_conv2d(g, op_cast(g, x, MARE_U8), w, NULL, &o), MARE_E_DTYPE, "u8, f32");
+    refused(&c, op_conv2d(g, x, w, NULL, &(conv_options){{0, 1}, {0, 0}, {1, 1}, 1}),
+            MARE_E_ARGUMENT, "stride is 0");
+    refused(&c, op_conv2d(g, x, w, NULL, &(conv_options){{1, 1}, {0, -1}, {1, 1}, 1}),
+            MARE_E_ARGUMENT, "padding is -1");
+    refused(&c, op_conv2d(g, x, w, NULL, &(conv_options){{1, 1}, {0, 0}, {1, 0}, 1}),
+            MARE_E_ARGUMENT, "dilation is 0");
+    refused(&c, op_conv2d(g, x, w, NULL, &(conv_options){{1, 1}, {0, 0}, {1, 1}, 2}), MARE_E_SHAPE,
+            "2 groups do not divide 3 channels and 4 filters");
+    refused(&c, op_conv2d(g, x, w, NULL, &(conv_options){{1, 1}, {0, 0}, {1, 1}, 0}), MARE_E_SHAPE,
+            "0 groups");
+    refused(&c, op_conv2d(g, x, w, NULL, &(conv_options){{1, 1}, {0, 0}, {3, 1}, 1}), MARE_E_SHAPE,
+            "reaches over 7 elements of axis 2, the padded image has 5");
+    cr_expect_null(op_conv2d(g, NULL, w, NULL, &o));
+    /* A border that no device holds is refused when it is lowered, not written wrongly. */
+    node *far = op_conv2d(g, x, w, NULL,
+                          &(conv_options){{4194304, 4194304}, {16777216, 16777216}, {1, 1}, 1});
+    cr_assert_not_null(far, "%s", c.error.text);
+    cr_expect_null(checker_read(&c, far));
+    cr_expect_eq(c.error.code, MARE_E_UNSUPPORTED, "%s", c.error.text);
+    graph_scope_end(g);
+    checker_close(&c);
+}
