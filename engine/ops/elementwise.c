@@ -1,29 +1,10 @@
 /* Elementwise ops: what is common to all rows of rows.h. */
 #include "graph/expr.h"
 #include "ops/internal.h"
+#include "ops/row.h"
 #include "plan/lower.h"
 
 #include <string.h>
-
-enum { ROW_INPUTS = 3 };
-
-/* What a row takes and gives. Integers are bool, u8 and i32. A node_const() takes the dtype of
- * the tensors that it meets, unless it does not fit: a fraction makes integers f32. */
-typedef enum row_kind {
-    NUMBER,  /* the promoted dtype; bools count as i32; u8 and i32 wrap around */
-    FLOAT,   /* floats; integers are taken to f32 */
-    INTEGER, /* integers alone; the promoted dtype, bools count as i32 */
-    COMPARE, /* bool, from inputs of the promoted dtype */
-    SELECT   /* a condition, then two of the promoted dtype */
-} row_kind;
-
-typedef struct row {
-    op op; /* first, so that a node's op leads to its row */
-    int inputs;
-    row_kind kind;
-    const char *expr;
-    const char *grad[ROW_INPUTS];
-} row;
 
 static const char *const row_names[] = {"a", "b", "c", "y", "g"};
 
@@ -264,18 +245,18 @@ static node *twisted(graph *g, node *a) {
 #define GRAD(...)                                                                                  \
     { __VA_ARGS__ }
 #define ROW(id, n, kind, expr, grads, lo, hi, is_smooth, about)                                    \
-    static const row row_##id = {{.name = #id,                                                     \
-                                  .doc = about,                                                    \
-                                  .infer = row_infer,                                              \
-                                  .vjp = row_vjp,                                                  \
-                                  .lower = row_lower,                                              \
-                                  .ref = row_ref,                                                  \
-                                  .cases = cases_##id,                                             \
-                                  .smooth = is_smooth},                                            \
-                                 n,                                                                \
-                                 kind,                                                             \
-                                 expr,                                                             \
-                                 grads};
+    const row row_##id = {{.name = #id,                                                            \
+                           .doc = about,                                                           \
+                           .infer = row_infer,                                                     \
+                           .vjp = row_vjp,                                                         \
+                           .lower = row_lower,                                                     \
+                           .ref = row_ref,                                                         \
+                           .cases = cases_##id,                                                    \
+                           .smooth = is_smooth},                                                   \
+                          n,                                                                       \
+                          kind,                                                                    \
+                          expr,                                                                    \
+                          grads};
 #include "ops/rows.h"
 #undef ROW
 
@@ -284,19 +265,6 @@ static const row *const rows[] = {
 #include "ops/rows.h"
 #undef ROW
 };
-
-const op *row_op(int i) {
-    return i >= 0 && i < (int)(sizeof rows / sizeof *rows) ? &rows[i]->op : NULL;
-}
-
-bool row_texts(int i, const char **expression, const char **gradients, int *inputs) {
-    if (!row_op(i)) return false;
-    *expression = rows[i]->expr;
-    *inputs = rows[i]->inputs;
-    for (int k = 0; k < rows[i]->inputs; k++)
-        gradients[k] = rows[i]->grad[k];
-    return true;
-}
 
 /* ---- Builders ----------------------------------------------------------------------------- */
 

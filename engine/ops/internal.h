@@ -44,10 +44,6 @@
 #define OP_DECLARE(name) extern const op op_desc_##name;
 OP_DESCRIBED(OP_DECLARE)
 
-/* The i-th elementwise op, or null past the last; and the texts of its row (for tests). */
-const op *row_op(int i);
-bool row_texts(int i, const char **expression, const char **gradients, int *inputs);
-
 struct lowering;
 struct operand;
 

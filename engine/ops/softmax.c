@@ -1,0 +1,205 @@
+/* softmax and log_softmax along an axis. */
+#include "ops/internal.h"
+#include "ops/loop.h"
+
+#include <math.h>
+
+typedef struct softmax_attr {
+    uint32_t axis;
+} softmax_attr;
+
+static bool softmax_infer(graph *g, node *n) {
+    (void)g;
+    n->dtype = MARE_F32;
+    n->shape = n->in[0]->shape;
+    return true;
+}
+
+/* ---- Lowering ----------------------------------------------------------------------------- */
+
+typedef struct rows {
+    operand in, out;
+    loop kept;
+    int64_t length, in_step, out_step;
+} rows;
+
+static mare_status emit(lowering *l, const rows *r) {
+    const loop *kept = &r->kept;
+    loop axis = {1, {r->length}, {r->in_step}, {r->out_step}};
+    int64_t count = loop_count(kept);
+    bool group = r->length >= 64 && (r->in_step == 1 || count < 256);
+    int words = (6 + 3 * kept->rank + 3) / 4 * 4;
+    const char *defines =
+        lower_text(l, "%s%sKEPT %d\nWORDS %d\n", l->node->op == &op_desc_softmax ? "" : "LOG 1\n",
+                   group ? "GROUP 1\n" : "", kept->rank, words / 4);
+    launch *x = defines ? lower_launch(l, "softmax/softmax.comp", defines) : NULL;
+    if (!x) return lower_error(l);
+    uint32_t in_first, out_first, size = lower_workgroup(l);
+    operand in = loop_operand(&r->in, kept, &axis, true);
+    operand out = loop_operand(&r->out, kept, &axis, false);
+    mare_status s = launch_bind(l, x, &in, READ, &in_first);
+    if (s == MARE_OK) s = launch_bind(l, x, &out, WRITE, &out_first);
+    if (s != MARE_OK) return s;
+    launch_spec(x, size);
+    launch_u32(x, (uint32_t)count);
+    launch_u32(x, (uint32_t)r->length);
+    launch_u32(x, in_first);
+    launch_u32(x, out_first);
+    launch_i32(x, (int32_t)r->in_step);
+    launch_i32(x, (int32_t)r->out_step);
+    loop_words(x, kept, true);
+    while (x->n_params < words)
+        launch_u32(x, 0);
+    return launch_groups(l, x, group ? (uint64_t)count : ((uint64_t)count + size - 1) / size);
+}
+
+/* Halves the rows along their outermost axis until the device can bind them. */
+static mare_status divide(lowering *l, const rows *r) {
+    loop axis = {1, {r->length}, {r->in_step}, {r->out_step}};
+    operand in = loop_operand(&r->in, &r->kept, &axis, true);
+    operand out = loop_operand(&r->out, &r->kept, &axis, false);
+    if (r->kept.rank == 0 || (loop_fits(l, &in) && loop_fits(l, &out))) return emit(l, r);
+    int64_t half = r->kept.dim[0] / 2;
+    for (int part = 0; part < 2; part++) {
+        rows p = *r;
+        p.kept.rank = 0;
+        for (int d = 0; d < r->kept.rank; d++) {
+            int64_t dim = d ? r->kept.dim[d] : part ? r->kept.dim[0] - half : half;
+            loop_add(&p.kept, dim, r->kept.in[d], r->kept.out[d]);
+        }
+        p.in.view.offset += part * half * r->kept.in[0];
+        p.out.view.offset += part * half * r->kept.out[0];
+        mare_status s = divide(l, &p);
+        if (s != MARE_OK) return s;
+    }
+    return MARE_OK;
+}
+
+static mare_status softmax_lower(lowering *l, const node *n, const operand *in,
+                                 const operand *out) {
+    if (shape_count(&n->shape) == 0) return MARE_OK;
+    int axis = (int)OP_ATTR(softmax_attr, n)->axis;
+    rows r = {.in = in[0], .out = *out, .length = n->shape.dim[axis]};
+    r.in_step = in[0].view.stride[axis];
+    r.out_step = out->view.stride[axis];
+    for (int d = 0; d < n->shape.rank; d++)
+        if (d != axis)
+            loop_add(&r.kept, n->shape.dim[d], in[0].view.stride[d], out->view.stride[d]);
+    return divide(l, &r);
+}
+
+/* ---- Reference ---------------------------------------------------------------------------- */
+
+static void rows_ref(const node *n, const double *in, double *out, bool take_log) {
+    int axis = (int)OP_ATTR(softmax_attr, n)->axis;
+    int64_t inner = 1, length = n->shape.dim[axis], count = shape_count(&n->shape);
+    for (int d = axis + 1; d < n->shape.rank; d++)
+        inner *= n->shape.dim[d];
+    for (int64_t i = 0; i < count; i++) {
+        if (i / inner % length) continue; /* only where a row starts */
+        double top = -INFINITY, sum = 0;
+        for (int64_t k = 0; k < length; k++) {
+            double v = in[i + k * inner];
+            if (isnan(v) || v > top) top = v;
+        }
+        for (int64_t k = 0; k < length; k++)
+            sum += exp(in[i + k * inner] - top);
+        for (int64_t k = 0; k < length; k++) {
+            double v = in[i + k * inner] - top;
+            out[i + k * inner] = take_log ? v - log(sum) : exp(v) / sum;
+        }
+    }
+}
+
+static void softmax_ref(const node *n, const double *const *in, double *out) {
+    rows_ref(n, in[0], out, false);
+}
+
+static void log_softmax_ref(const node *n, const double *const *in, double *out) {
+    rows_ref(n, in[0], out, true);
+}
+
+/* ---- Gradients ---------------------------------------------------------------------------- */
+
+static const char *const names[] = {"y", "g", "s"};
+
+static bool softmax_vjp(graph *g, node *n, node *gy, node **gx) {
+    uint32_t mask = 1u << OP_ATTR(softmax_attr, n)->axis;
+    node *nodes[] = {n, gy, op_sum(g, op_map2(g, "mul", n, gy), mask, true)};
+    gx[0] = op_expr(g, "y * (g - s)", names, nodes, 3);
+    return gx[0] != NULL;
+}
+
+static bool log_softmax_vjp(graph *g, node *n, node *gy, node **gx) {
+    uint32_t mask = 1u << OP_ATTR(softmax_attr, n)->axis;
+    node *nodes[] = {n, gy, op_sum(g, gy, mask, true)};
+    gx[0] = op_expr(g, "g - exp(y) * s", names, nodes, 3);
+    return gx[0] != NULL;
+}
+
+/* ---- Builders ----------------------------------------------------------------------------- */
+
+static node *softmax(graph *g, const op *o, node *a, int axis) {
+    char s[SHAPE_TEXT];
+    if (!a) return NULL;
+    int d = shape_axis(&a->shape, axis);
+    if (d < 0)
+        return graph_fail(g, MARE_E_ARGUMENT, "%s: axis %d is out of range for %s", o->name, axis,
+                          shape_text(&a->shape, s));
+    node *wide = op_cast(g, a, MARE_F32);
+    node *y = node_new(g, o, &wide, 1, &(softmax_attr){(uint32_t)d});
+    return a->dtype == MARE_F16 ? op_cast(g, y, MARE_F16) : y;
+}
+
+node *op_softmax(graph *g, node *a, int axis) {
+    return softmax(g, &op_desc_softmax, a, axis);
+}
+
+node *op_log_softmax(graph *g, node *a, int axis) {
+    return softmax(g, &op_desc_log_softmax, a, axis);
+}
+
+#define BUILDERS(id)                                                                               \
+    static node *id##_last(graph *g, node **in) {                                                  \
+        return op_##id(g, in[0], -1);                                                              \
+    }                                                                                              \
+    static node *id##_first(graph *g, node **in) {                                                 \
+        return op_##id(g, in[0], 0);                                                               \
+    }                                                                                              \
+    static node *id##_twisted(graph *g, node **in) {                                               \
+        return op_##id(g, op_flip(g, op_transpose(g, in[0], 0, 2), 1), 1);                         \
+    }
+BUILDERS(softmax)
+BUILDERS(log_softmax)
+
+#define CASE(f, l, h, t, ...)                                                                      \
+    {                                                                                              \
+        .n_in = 1, .in = {{__VA_ARGS__}}, .lo = l, .hi = h, .build = f, .dtype = { t }             \
+    }
+#define CASES(id)                                                                                  \
+    CASE(id##_last, -4, 4, MARE_F32, 2, {5, 7}), CASE(id##_first, -4, 4, MARE_F32, 2, {5, 7}),     \
+        CASE(id##_last, -4, 4, MARE_F32, 1, {1}), CASE(id##_last, -4, 4, MARE_F32, 2, {0, 3}),     \
+        CASE(id##_last, -4, 4, MARE_F32, 2, {3, 0}),                                               \
+        CASE(id##_last, 80, 99, MARE_F32, 2, {3, 300}),                                            \
+        CASE(id##_first, -4, 4, MARE_F32, 2, {300, 3}),                                            \
+        CASE(id##_twisted, -4, 4, MARE_F32, 3, {4, 5, 3}),                                         \
+        CASE(id##_last, -4, 4, MARE_F16, 2, {5, 7}), CASE(id##_last, -3, 3, MARE_I32, 2, {5, 7}),  \
+        CASE(id##_last, -4, 4, MARE_F32, 2, {300, 10}), {                                          \
+        0                                                                                          \
+    }
+
+static const op_case softmax_cases[] = {CASES(softmax)};
+static const op_case log_softmax_cases[] = {CASES(log_softmax)};
+
+#define DESCRIPTOR(id, about)                                                                      \
+    const op op_desc_##id = {.name = #id,                                                          \
+                             .doc = about,                                                         \
+                             .attr_size = sizeof(softmax_attr),                                    \
+                             .infer = softmax_infer,                                               \
+                             .vjp = id##_vjp,                                                      \
+                             .lower = softmax_lower,                                               \
+                             .ref = id##_ref,                                                      \
+                             .cases = id##_cases,                                                  \
+                             .smooth = true};
+DESCRIPTOR(softmax, "exp(a) over its sum along an axis.")
+DESCRIPTOR(log_softmax, "a minus the log of the sum of exp(a) along an axis.")
