@@ -266,6 +266,12 @@ static const row *const rows[] = {
 #undef ROW
 };
 
+int op_map_arity(const op *o) {
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (&rows[i]->op == o) return rows[i]->inputs;
+    return 0;
+}
+
 /* ---- Builders ----------------------------------------------------------------------------- */
 
 node *op_map(graph *g, const char *name, node *const *in, int n_in) {
