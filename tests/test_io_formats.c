@@ -302,7 +302,7 @@ Test(gzip, garbage_and_check_sums) {
     for (size_t more = 1; more <= 16; more++) {
         put(f.s, p, len + more);
         cr_assert_eq(idx_read(f.s, &a, &err), MARE_E_FORMAT, "%zu more: %s", more, err.text);
-        cr_assert(strstr(err.text, "garbage"), "%s", err.text);
+        cr_assert(strstr(err.text, "bytes of garbage"), "%s", err.text);
     }
     memcpy(p + len, p, len); /* a second member: unpacked too, and more than the header tells */
     put(f.s, p, 2 * len);
@@ -467,7 +467,7 @@ Test(image, hostile_png) {
         io_array_free(&a);
         put(f.s, png, at - 1); /* cut off */
         cr_assert_eq(image_read(f.s, 0, &a, &err), MARE_E_FORMAT);
-        png[20] ^= 1; /* damaged */
+        png[29] ^= 1; /* a check sum alone: the picture itself would still decode */
         put(f.s, png, at);
         cr_assert_eq(image_read(f.s, 0, &a, &err), MARE_E_FORMAT);
     }
