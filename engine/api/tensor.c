@@ -425,7 +425,8 @@ mare_status mare_assign(mare_tensor *t, mare_tensor *value) {
             n->requires_grad = old->requires_grad;
             n->lo = value->node->lo;
             n->hi = value->node->hi;
-            n->grad = node_retain(old->grad);
+            n->grad = old->grad; /* moved: old, which its own gradient may reach, must not keep it */
+            old->grad = NULL;
             t->node = node_retain(n);
             node_release(old);
             status = api_wait_for(t);
