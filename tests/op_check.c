@@ -48,7 +48,7 @@ static void *need(void *p) {
 static void round_to(mare_dtype t, double *x, int64_t n) {
     for (int64_t i = 0; i < n && t == MARE_F32; i++)
         x[i] = (double)(float)x[i];
-    if (t != MARE_F16 || n == 0) return;
+    if (t == MARE_F32 || n == 0) return;
     void *packed = need(malloc((size_t)n * mare_dtype_size(t)));
     dtype_pack(t, x, packed, n);
     dtype_unpack(t, packed, x, n);
@@ -169,6 +169,7 @@ void host_graph_free(host_graph *h) {
 
 void host_graph_run(checker *c, host_graph *h, bool rounded) {
     size_t next = 0;
+    h->peak = 0;
     for (int i = 0; i < h->n; i++) {
         const node *x = h->order[i];
         int64_t count = shape_count(&x->shape);
@@ -185,12 +186,14 @@ void host_graph_run(checker *c, host_graph *h, bool rounded) {
             free(in);
             if (rounded) round_to(x->dtype, h->value[i], count);
         }
+        for (int64_t k = 0; k < count; k++)
+            if (isfinite(h->value[i][k])) h->peak = fmax(h->peak, fabs(h->value[i][k]));
     }
 }
 
 double check_tolerance(const host_graph *h, double ref, double largest) {
     double u = h->halves ? ldexp(1, -11) : ldexp(1, -24);
-    double scale = h->sums > 1 ? largest : fmin(largest, 1);
+    double scale = h->sums > 1 ? h->peak : fmin(largest, 1);
     return u * (8 * h->nodes + h->sums) * (fabs(ref) + scale);
 }
 
@@ -214,7 +217,7 @@ static bool check_kernel(checker *c, const kernel_id *id, const uint32_t groups[
     uint64_t key = hash_string(id->defines, hash_string(id->shader, (uint64_t)id->buffers));
     if (map_get(&c->compiled, key)) return true;
     if (!map_put(&c->compiled, key, c)) need(NULL);
-    return spirv_check(id, message, size);
+    return spirv_check_with(c->kernels, id, message, size);
 }
 
 static bool check_launch(checker *c, const launch *x, const dev_caps *caps, char *message,

@@ -45,6 +45,7 @@ typedef struct host_graph {
     double **root;  /* of each root */
     int nodes;      /* computing ones, views aside */
     double sums;    /* the most elements that flow into one, in any node: see check_tolerance() */
+    double peak;    /* the largest finite magnitude in the last run */
     bool halves;    /* some node is f16 */
 } host_graph;
 
@@ -60,9 +61,10 @@ void host_graph_run(checker *c, host_graph *h, bool rounded);
  *     u * (8 * nodes + sums) * (|ref| + scale)
  *
  * u is the unit roundoff of the narrowest float dtype in the graph (2^-24, 2^-11); each computing
- * node may lose 8 u (Vulkan's functions keep to 4 or better), a sum of k terms k u. Elements of
- * sums lose what their terms lose, so scale is `largest` where anything is summed, and otherwise 1
- * at most (functions near a root lose the rounding of their argument). */
+ * node may lose 8 u (Vulkan's functions keep to 4 or better), a sum of k terms k u. Where anything
+ * is summed, terms may cancel, and what is lost is lost of them: scale is the largest magnitude in
+ * the whole graph. Otherwise it is `largest`, and 1 at most (functions near a root lose the
+ * rounding of their argument). */
 double check_tolerance(const host_graph *h, double ref, double largest);
 
 /* Lowers all of h for a device of these capabilities, and checks what comes out: every kernel and

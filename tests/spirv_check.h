@@ -25,12 +25,13 @@ static inline const char *spirv_bindings(const uint32_t *words, size_t count, in
     return NULL;
 }
 
-/* True when all is well; else the reason is in message. */
-static inline bool spirv_check(const kernel_id *id, char *message, size_t size) {
+/* True when all is well; else the reason is in message. k may be null: then nothing comes from the
+ * disk cache. */
+static inline bool spirv_check_with(kernels *k, const kernel_id *id, char *message, size_t size) {
     mare_error e = {0};
     uint32_t *words;
     size_t count;
-    if (kernel_compile(NULL, id, &words, &count, &e) != MARE_OK) {
+    if (kernel_compile(k, id, &words, &count, &e) != MARE_OK) {
         snprintf(message, size, "%s", e.text);
         return false;
     }
@@ -50,6 +51,10 @@ static inline bool spirv_check(const kernel_id *id, char *message, size_t size) 
     spvContextDestroy(context);
     free(words);
     return ok;
+}
+
+static inline bool spirv_check(const kernel_id *id, char *message, size_t size) {
+    return spirv_check_with(NULL, id, message, size);
 }
 
 #endif
