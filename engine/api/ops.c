@@ -65,7 +65,8 @@ mare_status mare_bernoulli(mare_tensor *p, mare_tensor **out) {
 }
 
 mare_status mare_detach(mare_tensor *t, mare_tensor **out) {
-    CALL("detach", t, op_detach(g, t->node));
+    /* always a node of its own: what is set on the result must not show on t */
+    CALL("detach", t, node_new(g, op_find("detach"), &t->node, 1, NULL));
 }
 
 mare_status mare_cast(mare_tensor *a, mare_dtype dtype, mare_tensor **out) {

@@ -18,8 +18,8 @@ static mare_dtype number_dtype(lua_State *L, int i, mare_dtype t) {
     return t == MARE_U8 && v >= 0 && v <= 255 ? MARE_U8 : MARE_I32;
 }
 
-/* Applies the operation named by upvalue 2 to arguments 1..n. */
-static int apply(lua_State *L, int n) {
+/* Applies an operation to arguments 1..n; among booleans alone, `of_bools` in its place. */
+static int apply(lua_State *L, int n, const char *name, const char *of_bools) {
     mare_tensor *in[MAP_MAX];
     mare_dtype t = MARE_BOOL;
     int numbers = 0;
@@ -44,7 +44,7 @@ static int apply(lua_State *L, int n) {
             TRY(L, mare_scalar(ctx, number_dtype(L, i + 1, t), lua_tonumber(L, i + 1), scalar));
             in[i] = *scalar;
         }
-    const char *name = lua_tostring(L, lua_upvalueindex(3));
+    if (of_bools && t == MARE_BOOL && !numbers) name = of_bools;
     TRY(L, mare_map(name, n, in, tensor_push(L)));
     /* The scalars are the node's now. */
     for (int i = n + 1; numbers && i < lua_gettop(L); i++) {
@@ -62,22 +62,24 @@ static int map_function(lua_State *L) {
     int n = (int)lua_tointeger(L, lua_upvalueindex(4));
     if (lua_gettop(L) != n)
         return script_error(L, "takes %d argument%s, not %d", n, n == 1 ? "" : "s", lua_gettop(L));
-    return apply(L, n);
+    return apply(L, n, lua_tostring(L, lua_upvalueindex(3)), NULL);
 }
 
+/* Upvalue 5: the operation among booleans, or nil. */
 static int map_operator(lua_State *L) {
     int n = (int)lua_tointeger(L, lua_upvalueindex(4));
     lua_settop(L, n); /* Lua gives unary operators their operand twice */
-    return apply(L, n);
+    return apply(L, n, lua_tostring(L, lua_upvalueindex(3)), lua_tostring(L, lua_upvalueindex(5)));
 }
 
 static void push_map(lua_State *L, script *s, const char *name, const char *row, int n,
-                     lua_CFunction f) {
+                     lua_CFunction f, const char *of_bools) {
     lua_pushlightuserdata(L, s);
     lua_pushstring(L, name);
     lua_pushstring(L, row);
     lua_pushinteger(L, n);
-    lua_pushcclosure(L, f, 4);
+    lua_pushstring(L, of_bools);
+    lua_pushcclosure(L, f, 5);
 }
 
 /* Lua's own words cannot be names of methods. */
@@ -114,27 +116,31 @@ static int m_ops(lua_State *L) {
 
 void map_add(lua_State *L, script *s, int module, int methods, int metatable) {
     static const struct {
-        const char *event, *symbol, *op;
+        const char *event, *op;
         int n;
+        const char *of_bools;
     } operators[] = {
-        {"__add", "+", "add", 2},   {"__sub", "-", "sub", 2},        {"__mul", "*", "mul", 2},
-        {"__div", "/", "div", 2},   {"__unm", "-", "neg", 1},        {"__pow", "^", "pow", 2},
-        {"__mod", "%", "mod", 2},   {"__idiv", "//", "floordiv", 2}, {"__band", "&", "bitand", 2},
-        {"__bor", "|", "bitor", 2}, {"__bxor", "~", "bitxor", 2},    {"__shl", "<<", "shl", 2},
-        {"__shr", ">>", "shr", 2},  {"__bnot", "~", "bitnot", 1},
+        {"__add", "add", 2, NULL},      {"__sub", "sub", 2, NULL},
+        {"__mul", "mul", 2, NULL},      {"__div", "div", 2, NULL},
+        {"__unm", "neg", 1, NULL},      {"__pow", "pow", 2, NULL},
+        {"__mod", "mod", 2, NULL},      {"__idiv", "floordiv", 2, NULL},
+        {"__band", "bitand", 2, "and"}, {"__bor", "bitor", 2, "or"},
+        {"__bxor", "bitxor", 2, "xor"}, {"__shl", "shl", 2, NULL},
+        {"__shr", "shr", 2, NULL},      {"__bnot", "bitnot", 1, "not"},
     };
     const char *row;
     int n;
     for (int i = 0; mare_op_info(i, &row, NULL, &n); i++) {
         if (n < 1 || n > MAP_MAX) continue;
         const char *name = map_name(row);
-        push_map(L, s, name, row, n, map_function);
+        push_map(L, s, name, row, n, map_function, NULL);
         lua_pushvalue(L, -1);
         lua_setfield(L, module, name);
         lua_setfield(L, methods, name);
     }
     for (size_t i = 0; i < sizeof operators / sizeof *operators; i++) {
-        push_map(L, s, operators[i].symbol, operators[i].op, operators[i].n, map_operator);
+        push_map(L, s, operators[i].op, operators[i].op, operators[i].n, map_operator,
+                 operators[i].of_bools);
         lua_setfield(L, metatable, operators[i].event);
     }
 }

@@ -194,6 +194,7 @@ static int join(lua_State *L, joiner f, int extra) {
     if (!lua_istable(L, 1))
         return script_error(L, "expected a list of tensors, not %s", arg_kind(L, 1));
     arg_end(L, 3);
+    lua_settop(L, 2);
     lua_Integer n = luaL_len(L, 1);
     if (n < 1 || n > 1 << 20)
         return script_error(L, "expected a list of tensors, got one of %d", (int)n);

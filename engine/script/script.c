@@ -50,11 +50,18 @@ int script_error(lua_State *L, const char *fmt, ...) {
 
 static int raise_text(lua_State *L, const char *text) {
     script_push_where(L);
-    /* The engine may have put the same place at the end. */
+    /* The engine may have put the same place at the end: " (file:line)". */
     size_t where = lua_rawlen(L, -1), len = strlen(text);
-    if (where > 2 && len > where + 1 && text[len - 1] == ')' && text[len - where] == '(' &&
-        strncmp(text + len - where + 1, lua_tostring(L, -1), where - 2) == 0)
-        len -= where + 1;
+    static const char *const before[] = {" (", " (from "};
+    for (size_t i = 0; i < 2 && where > 2; i++) {
+        size_t mark = strlen(before[i]), part = mark + where - 2 + 1;
+        const char *at = text + len - part;
+        if (len > part && strncmp(at, before[i], mark) == 0 &&
+            strncmp(at + mark, lua_tostring(L, -1), where - 2) == 0) {
+            len -= part;
+            break;
+        }
+    }
     const char *name = lua_tostring(L, lua_upvalueindex(2));
     size_t n = name ? strlen(name) : 0;
     bool named = len > n && strncmp(text, name, n) == 0 && text[n] == ':';

@@ -1,0 +1,317 @@
+/* The Lua state inside a program, and the binary from outside: arguments, exit codes, REPL. */
+#define _POSIX_C_SOURCE 200809L
+#include "script/script.h"
+
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <lualib.h>
+
+#define BINARY TEST_BUILD "/mare"
+
+/* ---- Embedding ----------------------------------------------------------------------------- */
+
+/* Runs code, and expects its first result to be this text (an error's text where it fails). */
+static void check(lua_State *L, const char *code, const char *expected) {
+    int status = luaL_loadbufferx(L, code, strlen(code), "=test", "t");
+    if (status == LUA_OK) status = lua_pcall(L, 0, 1, 0);
+    const char *got = luaL_tolstring(L, -1, NULL);
+    cr_assert(strstr(got, expected), "expected \"%s\" in \"%s\" (status %d)", expected, got,
+              status);
+    lua_settop(L, 0);
+}
+
+Test(script, state) {
+    lua_State *L = script_open();
+    cr_assert(L);
+    check(L, "return require('mare').version", "0.");
+    check(L, "return rawget(_G, 'mare')", "nil");
+    check(L, "return (require('mare').tensor{1, 2} + 1):sum():item()", "5.0");
+    check(L, "local m = require 'mare'\nreturn m.zeros(2, 3):matmul(m.zeros(4, 5))",
+          "test:2: matmul: ");
+    check(L, "return require 'mare.none'", "no embedded file 'lua/mare/none.lua'");
+    check(L, "return require 'mare.../init'", "not found");
+    lua_close(L);
+}
+
+Test(script, states_side_by_side) {
+    lua_State *a = script_open(), *b = script_open();
+    cr_assert(a && b);
+    check(a, "m = require 'mare' m.manual_seed(3) x = m.randn(3) return x:sum():item()", "");
+    check(b, "m = require 'mare' m.manual_seed(4) return m.rng_state().seed", "4");
+    check(a, "return m.rng_state().seed", "3");
+    lua_close(b);
+    check(a, "return (x - x):sum():item()", "0.0");
+    lua_close(a);
+}
+
+Test(script, state_of_the_host) {
+    lua_State *L = luaL_newstate();
+    luaL_openlibs(L);
+    script_install(L);
+    check(L, "return require('mare').is_tensor(3)", "false");
+    check(L, "return require('string') == string", "true");
+    lua_close(L);
+}
+
+/* Coroutines have stacks of their own, and tensors are shared by them. */
+Test(script, coroutines) {
+    lua_State *L = script_open();
+    check(L,
+          "local m = require 'mare'\n"
+          "local co = coroutine.wrap(function(x)\n"
+          "  while true do x = coroutine.yield(x + 1) end\n"
+          "end)\n"
+          "return co(co(m.tensor(1))):item()",
+          "3.0");
+    check(L,
+          "local m = require 'mare'\n"
+          "return select(2, coroutine.resume(coroutine.create(function()\n"
+          "  return m.zeros(2):reshape(3)\n"
+          "end)))",
+          "test:3: reshape: ");
+    lua_close(L);
+}
+
+/* Whatever stands where a tensor should, the answer is an error. */
+Test(script, strange_arguments) {
+    lua_State *L = script_open();
+    check(L,
+          "local m = require 'mare'\n"
+          "local core = require 'mare.core'\n"
+          "local values = { n = 12, nil, true, 0, -1, 1.5, 1e300, 'x', {}, {{}}, print,\n"
+          "                 m.tensor{1, 2}, m.array{1} }\n"
+          "local skip = { close = 1, init = 1, set_memory_cap = 1, loader = 1, save = 1,\n"
+          "               save_npy = 1, imwrite = 1, eye = 1, randperm = 1, arange = 1,\n"
+          "               digits = 1, rand = 1, randn = 1, zeros = 1, ones = 1, full = 1,\n"
+          "               uniform = 1, normal = 1, on_interrupt = 1, no_grad = 1 }\n"
+          "local calls = 0\n"
+          "for _, t in ipairs { core.api, core.methods } do\n"
+          "  for name, f in pairs(t) do\n"
+          "    if type(f) == 'function' and not skip[name] then\n"
+          "      for i = 1, values.n do\n"
+          "        for j = 1, values.n do\n"
+          "          local ok, e = pcall(f, values[i], values[j], values[i])\n"
+          "          if not ok and type(e) ~= 'string' then error(name) end\n"
+          "          calls = calls + 1\n"
+          "        end\n"
+          "      end\n"
+          "    end\n"
+          "  end\n"
+          "end\n"
+          "return calls > 10000 and (m.ones(2) + 1):sum():item()",
+          "4.0");
+    lua_close(L);
+}
+
+static int interrupt(lua_State *L) {
+    script_interrupt(L);
+    return 0;
+}
+
+Test(script, interrupts) {
+    lua_State *L = script_open();
+    lua_pushcfunction(L, interrupt);
+    lua_setglobal(L, "interrupt");
+    check(L, "interrupt() while true do end", "interrupted");
+    check(L,
+          "local ok, e = pcall(function() interrupt() while true do end end) return 'saved ' .. e",
+          "saved interrupted");
+    check(L,
+          "local m = require 'mare' local n = 0\n"
+          "m.on_interrupt(function() n = n + 1 return true end)\n"
+          "interrupt() local s = 0 for i = 1, 1000 do s = s + i end\n"
+          "m.on_interrupt(nil) return n .. ' ' .. s",
+          "1 500500");
+    check(L, "return require('mare').on_interrupt(3)", "expected a function or nil");
+    lua_close(L);
+}
+
+/* ---- The binary ---------------------------------------------------------------------------- */
+
+typedef struct result {
+    int code; /* exit code, or -1 */
+    char text[1 << 16];
+} result;
+
+/* Runs a shell command, in which $M is the binary; output and errors together. */
+static result shell(const char *fmt, ...) {
+    result r = {.code = -1};
+    char command[4096];
+    int n = snprintf(command, sizeof command, "exec 2>&1; M='%s'; ", BINARY);
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(command + n, sizeof command - (size_t)n, fmt, args);
+    va_end(args);
+    FILE *f = popen(command, "r");
+    cr_assert(f);
+    size_t len = fread(r.text, 1, sizeof r.text - 1, f);
+    r.text[len] = 0;
+    int status = pclose(f);
+    if (WIFEXITED(status)) r.code = WEXITSTATUS(status);
+    return r;
+}
+
+#define EXPECT(r, exit_code, part)                                                                 \
+    do {                                                                                           \
+        result r_ = (r);                                                                           \
+        cr_assert(r_.code == (exit_code), "exit code %d: %s", r_.code, r_.text);                   \
+        cr_assert(strstr(r_.text, part), "no \"%s\" in: %s", part, r_.text);                       \
+    } while (0)
+
+Test(binary, words_and_options) {
+    EXPECT(shell("$M --version"), 0, "mare 0.");
+    EXPECT(shell("$M --help"), 0, "usage: mare");
+    EXPECT(shell("$M --nonsense"), 2, "unknown option '--nonsense'");
+    EXPECT(shell("$M -e"), 2, "-e wants code");
+    EXPECT(shell("$M devices --xml"), 2, "devices does not take '--xml'");
+    EXPECT(shell("$M ops more"), 2, "ops does not take 'more'");
+    EXPECT(shell("$M devices"), 0, "Vulkan 1.");
+    EXPECT(shell("$M devices --json"), 0, "\"api_version\": \"1.");
+    EXPECT(shell("$M ops"), 0, "matmul");
+    EXPECT(shell("$M ops"), 0, "logical_and        2");
+}
+
+Test(binary, code) {
+    EXPECT(shell("$M -e 'print(1 + 1, ...)' a 'b c'"), 0, "2\ta\tb c\n");
+    EXPECT(shell("$M -e 'print((mare.ones(2) + 1):sum():item())'"), 0, "4.0\n");
+    EXPECT(shell("$M -e 'x = = 1'"), 1, "(command line):1: ");
+    EXPECT(shell("$M -e 'error(\"boom\")'"), 1, "mare: (command line):1: boom\nstack traceback:");
+    EXPECT(shell("$M -e 'error({})'"), 1, "mare: table: ");
+    EXPECT(shell("$M -e 'error(setmetatable({}, { __tostring = error }))'"), 1, "mare: ");
+    EXPECT(shell("$M -e 'os.exit(7)'"), 7, "");
+    EXPECT(shell("echo 'print(#arg, ...)' | $M - x"), 0, "1\tx\n");
+}
+
+Test(binary, scripts) {
+    char folder[] = "/tmp/mare-script-XXXXXX";
+    cr_assert(mkdtemp(folder));
+    EXPECT(shell("cd %s; echo 'print(arg[0], #arg, ...)' > a.lua; $M a.lua 1 2", folder), 0,
+           "a.lua\t2\t1\t2\n");
+    EXPECT(shell("cd %s; printf 'local a\\n\\nlocal = 3\\n' > b.lua; $M b.lua", folder), 1,
+           "mare: b.lua:3: ");
+    EXPECT(shell("cd %s; printf 'local m = require \"mare\"\\nlocal function f()\\n"
+                 "  return m.zeros(2, 3) + m.zeros(4, 5)\\nend\\nf()\\n' > c.lua; $M c.lua",
+                 folder),
+           1, "mare: c.lua:3: ");
+    EXPECT(shell("cd %s; $M c.lua", folder), 1, "[2, 3]");
+    EXPECT(shell("cd %s; $M c.lua", folder), 1, "c.lua:5: in main chunk");
+    EXPECT(shell("cd %s; $M none.lua", folder), 1, "none.lua");
+    EXPECT(shell("cd %s; printf '\\033Lua' > d.lua; $M d.lua", folder), 1, "d.lua");
+    /* A script finds the modules that lie beside it. */
+    EXPECT(shell("echo 'return 42' > %s/part.lua; echo 'print(require \"part\")' > %s/e.lua;"
+                 "cd /; $M %s/e.lua",
+                 folder, folder, folder),
+           0, "42");
+    /* A slash-bang line is no part of the script. */
+    EXPECT(shell("cd %s; printf '#!/usr/bin/env mare\\nprint(5)\\n' > f.lua; $M f.lua", folder), 0,
+           "5\n");
+    shell("rm -r %s", folder);
+}
+
+/* The library's own lines never stand in for the script's. */
+Test(binary, library_from_the_tree) {
+    char folder[] = "/tmp/mare-root-XXXXXX";
+    cr_assert(mkdtemp(folder));
+    shell("cp -r '%s/lua' '%s/shaders' %s/", TEST_ROOT, TEST_ROOT, folder);
+    shell("echo 'return { answer = 42 }' > %s/lua/mare/extra.lua", folder);
+    EXPECT(shell("MARE_ROOT=%s $M -e 'print(mare.extra.answer)'", folder), 0, "42\n");
+    EXPECT(shell("MARE_ROOT= $M -e 'print(mare.extra)'"), 0, "nil\n");
+    shell("echo 'return = 1' > %s/lua/mare/extra.lua", folder);
+    EXPECT(shell("MARE_ROOT=%s $M -e 'print(mare.extra.answer)'", folder), 1, "mare/extra.lua:1: ");
+    shell("rm -r %s", folder);
+}
+
+Test(binary, without_a_device) {
+    const char *none = "VK_DRIVER_FILES=/nonexistent VK_ICD_FILENAMES=/nonexistent";
+    EXPECT(shell("%s $M -e 'print(1)'", none), 0, "1\n");
+    EXPECT(shell("%s $M -e 'mare.zeros(2)'", none), 1, "install mesa-vulkan-drivers");
+    EXPECT(shell("%s $M devices", none), 1, "install mesa-vulkan-drivers");
+    EXPECT(shell("%s $M ops", none), 0, "matmul");
+    EXPECT(shell("MARE_DEVICE=nonsense $M -e 'mare.zeros(2)'"), 1, "nonsense");
+}
+
+/* ---- The REPL ------------------------------------------------------------------------------ */
+
+Test(binary, repl_from_a_pipe) {
+    EXPECT(shell("printf '1 + 1\\n' | $M"), 0, "2\n");
+    EXPECT(shell("printf 'x = 3\\nx * 2, \"a\"\\n' | $M"), 0, "6\ta\n");
+    EXPECT(shell("printf 'for i = 1, 2 do\\nprint(i)\\nend\\n1 +\\n2' | $M"), 0, "1\n2\n3\n");
+    EXPECT(shell("printf 'nil\\n' | $M"), 0, "nil\n");
+    EXPECT(shell("printf 'mare.tensor{1, 2}\\n' | $M"), 0, "[1.0, 2.0]  f32 [2]");
+    EXPECT(shell("printf 'help(\"sum\")\\n' | $M"), 0, "x:sum(");
+    EXPECT(shell("printf 'help(mare.nonsense)\\n' | $M"), 0, "matmul");
+    EXPECT(shell("printf 'help(\"nonsense\")\\n' | $M"), 0, "nothing is known about nonsense");
+    EXPECT(shell("printf 'error(\"boom\")\\nprint(\"on\")\\n' | $M"), 1, "stdin:1: boom");
+    EXPECT(shell("printf 'error(\"boom\")\\nprint(\"on\")\\n' | $M"), 1, "on\n");
+    EXPECT(shell("printf 'x = = 1\\n' | $M"), 1, "stdin:1: ");
+    EXPECT(shell("printf 'for i = 1, 2 do\\n' | $M"), 1, "<eof>");
+    EXPECT(
+        shell("printf 'setmetatable({}, { __tostring = function() error(\"no\") end })\\n' | $M"),
+        1, "no");
+    EXPECT(shell("$M < /dev/null"), 0, "");
+}
+
+/* ---- Ctrl-C -------------------------------------------------------------------------------- */
+
+static void wait_a_little(void) {
+    nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+}
+
+/* Runs code in the binary; at each line "ready" sends SIGINT. Returns what waitpid said. */
+static int interrupted(const char *code, char *text, size_t size) {
+    int to[2];
+    cr_assert(pipe(to) == 0);
+    pid_t child = fork();
+    if (child == 0) {
+        dup2(to[1], STDOUT_FILENO);
+        dup2(to[1], STDERR_FILENO);
+        close(to[0]);
+        execl(BINARY, "mare", "-e", code, (char *)NULL);
+        _exit(127);
+    }
+    close(to[1]);
+    size_t len = 0, seen = 0;
+    ssize_t n;
+    while (len + 1 < size && (n = read(to[0], text + len, size - 1 - len)) > 0) {
+        len += (size_t)n;
+        text[len] = 0;
+        for (char *at; (at = strstr(text + seen, "ready\n")); seen = (size_t)(at - text) + 6) {
+            wait_a_little();
+            kill(child, SIGINT);
+        }
+    }
+    close(to[0]);
+    int status = 0;
+    waitpid(child, &status, 0);
+    return status;
+}
+
+Test(binary, interrupt) {
+    char text[4096];
+    int status =
+        interrupted("io.stdout:setvbuf('no') print('ready') while true do end", text, sizeof text);
+    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+    cr_assert(strstr(text, "mare: interrupted\nstack traceback:"), "%s", text);
+    status = interrupted("io.stdout:setvbuf('no') print('ready')\n"
+                         "local ok, e = pcall(function() while true do end end) print('saved', e)",
+                         text, sizeof text);
+    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    cr_assert(strstr(text, "saved\tinterrupted"), "%s", text);
+}
+
+Test(binary, second_interrupt_ends) {
+    char text[4096];
+    int status = interrupted("io.stdout:setvbuf('no') mare.on_interrupt(function() print('ready') "
+                             "return true end) print('ready') while true do end",
+                             text, sizeof text);
+    cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGINT, "status %d: %s", status, text);
+}
