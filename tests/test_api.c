@@ -131,7 +131,8 @@ Test(api, a_model_learns_and_its_plan_is_made_once) {
     cr_expect_eq(now.plans, settled.plans, "plans: %llu, then %llu",
                  (unsigned long long)settled.plans, (unsigned long long)now.plans);
     cr_expect_eq(now.pipelines, settled.pipelines);
-    cr_expect_eq(now.nodes, settled.nodes, "nodes pile up");
+    cr_expect_eq(now.nodes, settled.nodes, "nodes: %llu, then %llu",
+                 (unsigned long long)settled.nodes, (unsigned long long)now.nodes);
     double v;
     OK(mare_tensor_item(w, &v));
     cr_expect_float_eq(v, 2, 1e-3, "w = %g", v);
@@ -196,8 +197,7 @@ Test(api, bad_calls_say_what_is_wrong) {
     FAILS(MARE_E_SHAPE, "item", mare_tensor_item(a, &(double){0}));
     OK(mare_cast(a, MARE_I32, &i32));
     FAILS(MARE_E_DTYPE, "i32", mare_set_requires_grad(i32, true));
-    FAILS(MARE_E_SHAPE, "backward",
-          mare_backward(a, NULL, false) ? mare_backward(a, NULL, false) : MARE_OK);
+    FAILS(MARE_E_ARGUMENT, "backward: the result does not depend", mare_backward(a, NULL, false));
     FAILS(MARE_E_ARGUMENT, "dimensions",
           mare_tensor_from(ctx, MARE_F32, 9, (int64_t[9]){0}, six, &y));
     FAILS(MARE_E_SHAPE, "dimension 1", mare_full(ctx, MARE_F32, 1, (int64_t[]){-2}, 0, &y));

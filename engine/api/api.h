@@ -34,6 +34,8 @@ mare_status api_result(mare_context *ctx, node *n, mare_tensor **out);
 /* Clears the error and opens a scope for a call with these tensors; they must be of one context.
  * Null entries are allowed past the first. */
 mare_status api_begin(const char *call, int n, mare_tensor *const *in, mare_context **ctx);
+/* The context goes: the handle lets its node go, and refuses every call from now on. */
+void api_forget(mare_tensor *t);
 /* The tensor waits for the next evaluation. */
 mare_status api_wait_for(mare_tensor *t);
 /* Shape of a public call's dims; false after an error. */

@@ -105,12 +105,8 @@ mare_status mare_context_create(const mare_options *options, mare_context **out)
 
 void mare_context_destroy(mare_context *ctx) {
     if (!ctx) return;
-    for (mare_tensor *t = ctx->tensors; t; t = t->next) {
-        node_release(t->node);
-        t->node = NULL;
-        t->ctx = NULL;
-        t->waits = false;
-    }
+    for (mare_tensor *t = ctx->tensors; t; t = t->next)
+        api_forget(t);
     vec_free(&ctx->waiting);
     planner_destroy(ctx->planner);
     graph_free(&ctx->graph);

@@ -46,6 +46,28 @@ static mare_status check_eagerly(mare_context *ctx, node *n) {
     return status;
 }
 
+static void bind(mare_tensor *t, node *n) {
+    t->node = node_retain(n);
+    n->handles++;
+}
+
+/* A gradient's graph leads back to its leaf. The circle is cut here, when nobody is left to ask. */
+static void unbind(node *n) {
+    if (--n->handles == 0) {
+        node *grad = n->grad;
+        n->grad = NULL;
+        node_release(grad);
+    }
+    node_release(n);
+}
+
+void api_forget(mare_tensor *t) {
+    unbind(t->node);
+    t->node = NULL;
+    t->ctx = NULL;
+    t->waits = false;
+}
+
 mare_status api_result(mare_context *ctx, node *n, mare_tensor **out) {
     mare_status status = MARE_OK;
     mare_tensor *t = NULL;
@@ -59,7 +81,8 @@ mare_status api_result(mare_context *ctx, node *n, mare_tensor **out) {
     if (!status && ctx->eager) status = check_eagerly(ctx, n);
     if (!status && !(t = calloc(1, sizeof *t))) status = error_no_memory(&ctx->error, sizeof *t);
     if (!status) {
-        *t = (mare_tensor){.refs = 1, .ctx = ctx, .node = node_retain(n), .next = ctx->tensors};
+        *t = (mare_tensor){.refs = 1, .ctx = ctx, .next = ctx->tensors};
+        bind(t, n);
         if (t->next) t->next->previous = t;
         ctx->tensors = t;
         *out = t;
@@ -111,7 +134,7 @@ void mare_tensor_release(mare_tensor *t) {
         else
             ctx->tensors = t->next;
         if (t->next) t->next->previous = t->previous;
-        node_release(t->node);
+        unbind(t->node);
     }
     free(t);
 }
@@ -425,7 +448,8 @@ mare_status mare_assign(mare_tensor *t, mare_tensor *value) {
             n->requires_grad = old->requires_grad;
             n->lo = value->node->lo;
             n->hi = value->node->hi;
-            n->grad = old->grad; /* moved: old, which its own gradient may reach, must not keep it */
+            n->grad =
+                old->grad; /* moved: old, which its own gradient may reach, must not keep it */
             old->grad = NULL;
             t->node = node_retain(n);
             node_release(old);

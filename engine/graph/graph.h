@@ -80,6 +80,7 @@ struct node {
     bool leaf;             /* differentiation ends here: a parameter or plain data */
     bool spent;            /* backward() went through: the graph behind may be let go */
     node *grad;            /* of a leaf that requires it, after backward() */
+    int handles;           /* how many tensors name this node; its gradient goes with the last */
     int64_t lo, hi;        /* known range of an integer tensor, when lo <= hi */
     const char *file;      /* the script's line that made it; null when unknown */
     int line;
