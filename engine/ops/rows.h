@@ -62,7 +62,7 @@ ROW(log2, 1, FLOAT, "log2(a)", GRAD("g / (a * 0.69314718055994531)"), 0.3, 4, tr
 ROW(log10, 1, FLOAT, "log10(a)", GRAD("g / (a * 2.3025850929940457)"), 0.3, 4, true,
     "logarithm to base 10")
 ROW(log1p, 1, FLOAT, "log1p(a)", GRAD("g / (1 + a)"), -0.6, 3, true, "log(1 + a), exact near 0")
-ROW(sigmoid, 1, FLOAT, "1 / (1 + exp(-a))", GRAD("g * y * (1 - y)"), -4, 4, true,
+ROW(sigmoid, 1, FLOAT, "1 / (1 + exp(-a))", GRAD("g * y * (1 - y)"), -3, 4, true,
     "1 / (1 + exp(-a))")
 ROW(log_sigmoid, 1, FLOAT, "minimum(a, 0) - log1p(exp(-abs(a)))", GRAD("g * sigmoid(-a)"), -4, 4,
     true, "log(sigmoid(a)) without overflow")

@@ -1,4 +1,5 @@
 // out[i] = start + (from + i) step.
+#include "mare.glsl"
 layout(std140, binding = 0) uniform Params {
     uint count, first;
     int stride;

@@ -4,42 +4,42 @@
 #include "bits.glsl"
 
 #ifdef USE_pow
-#define USE_log_parts
-#define USE_exp_parts
+#define USE_log_parts 1
+#define USE_exp_parts 1
 #endif
 #ifdef USE_tan
-#define USE_sin
-#define USE_cos
+#define USE_sin 1
+#define USE_cos 1
 #endif
 #if defined USE_sin || defined USE_cos
-#define USE_quadrant
+#define USE_quadrant 1
 #endif
 #ifdef USE_acos
-#define USE_asin
+#define USE_asin 1
 #endif
 #ifdef USE_atan2
-#define USE_atan
+#define USE_atan 1
 #endif
 #if defined USE_acosh || defined USE_atanh
-#define USE_log1p
+#define USE_log1p 1
 #endif
 #if defined USE_asinh || defined USE_acosh || defined USE_log1p
-#define USE_log
+#define USE_log 1
 #endif
 #if defined USE_log || defined USE_log2 || defined USE_log10
-#define USE_log_parts
+#define USE_log_parts 1
 #endif
 #if defined USE_erf || defined USE_normcdf
-#define USE_erfc
+#define USE_erfc 1
 #endif
 #if defined USE_sinh || defined USE_cosh || defined USE_tanh || defined USE_erfc || defined USE_expm1
-#define USE_exp
+#define USE_exp 1
 #endif
 #ifdef USE_exp
-#define USE_exp_parts
+#define USE_exp_parts 1
 #endif
 #ifdef USE_floordiv
-#define USE_mod
+#define USE_mod 1
 #endif
 
 // ---- Exponentials ---------------------------------------------------------------------------

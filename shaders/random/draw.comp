@@ -1,10 +1,11 @@
 // Random numbers: element 4 i + k comes from word k of Philox at counter + i. Uniform in [0, 1) from
 // 24 bits, or NORMAL by Box and Muller from pairs of words.
+#include "mare.glsl"
 #include "philox.glsl"
 #ifdef NORMAL
-#define USE_log
-#define USE_sin
-#define USE_cos
+#define USE_log 1
+#define USE_sin 1
+#define USE_cos 1
 #endif
 #include "math.glsl"
 

@@ -1,5 +1,6 @@
 // out = a random order of 0..count-1, with no sorting: a Feistel network, keyed by Philox, permutes
 // the numbers of 2 HALF bits; those that land outside are sent through again until they land inside.
+#include "mare.glsl"
 #include "philox.glsl"
 
 layout(std140, binding = 0) uniform Params {

@@ -3,6 +3,7 @@
 //
 // Defines: KIND_<op>, T; KEPT and REDUCED, the ranks of the loops over results and over what is
 // reduced; WORDS.
+#include "mare.glsl"
 #include "bits.glsl"
 
 layout(std140, binding = 0) uniform Params { uvec4 word[WORDS]; };

@@ -2,8 +2,9 @@
 // takes one row, wherever its elements lie.
 //
 // Defines: LOG for log_softmax; KEPT, the rank of the loop over rows; WORDS.
-#define USE_exp
-#define USE_log
+#include "mare.glsl"
+#define USE_exp 1
+#define USE_log 1
 #include "math.glsl"
 
 layout(std140, binding = 0) uniform Params { uvec4 word[WORDS]; };
