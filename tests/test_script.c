@@ -205,7 +205,7 @@ Test(binary, scripts) {
     EXPECT(shell("cd %s; $M c.lua", folder), 1, "[2, 3]");
     EXPECT(shell("cd %s; $M c.lua", folder), 1, "c.lua:5: in main chunk");
     EXPECT(shell("cd %s; $M none.lua", folder), 1, "none.lua");
-    EXPECT(shell("cd %s; printf '\\033Lua' > d.lua; $M d.lua", folder), 1, "d.lua");
+    EXPECT(shell("cd %s; printf '\\033Lua' > d.lua; $M d.lua", folder), 1, "binary chunk");
     /* A script finds the modules that lie beside it. */
     EXPECT(shell("echo 'return 42' > %s/part.lua; echo 'print(require \"part\")' > %s/e.lua;"
                  "cd /; $M %s/e.lua",
