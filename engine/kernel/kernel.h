@@ -81,10 +81,10 @@ mare_status tune_list(kernels *k, tune_record **out, int *n);
 
 /* Counters, for tests and reports. */
 typedef struct kernel_stats {
-    uint64_t compiled;    /* shaders that glslang compiled */
-    uint64_t from_disk;   /* SPIR-V found in the disk cache */
-    uint64_t pipelines;   /* pipelines made */
-    uint64_t tuned;       /* problems measured */
+    uint64_t compiled;  /* shaders that glslang compiled */
+    uint64_t from_disk; /* SPIR-V found in the disk cache */
+    uint64_t pipelines; /* pipelines made */
+    uint64_t tuned;     /* problems measured */
 } kernel_stats;
 void kernels_get_stats(const kernels *k, kernel_stats *out);
 
