@@ -75,6 +75,17 @@ mare_dtype arg_dtype(lua_State *L, int i, const char *what) {
     return MARE_F32;
 }
 
+bool value_fits(mare_dtype dtype, double v) {
+    if (dtype == MARE_F32 || dtype == MARE_F16 || dtype == MARE_BOOL) return true;
+    double lo = dtype == MARE_I32 ? INT32_MIN : 0, hi = dtype == MARE_I32 ? INT32_MAX : 255;
+    return v >= lo && v <= hi && v == floor(v);
+}
+
+void arg_fits(lua_State *L, mare_dtype dtype, double v, const char *what) {
+    if (!value_fits(dtype, v))
+        script_error(L, "%s is %g, which is no %s", what, v, mare_dtype_name(dtype));
+}
+
 /* ---- Dimensions ---------------------------------------------------------------------------- */
 
 static int axis_of(lua_State *L, int64_t d, mare_tensor *t, int extra) {

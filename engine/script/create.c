@@ -18,6 +18,7 @@ static int filled(lua_State *L, int i, double value) {
     int64_t dims[MARE_MAX_DIMS];
     int rank = shape_and_options(L, &i, dims, "dtype requires_grad");
     mare_dtype dtype = opt_dtype(L, i, MARE_F32);
+    arg_fits(L, dtype, value, "the value");
     mare_context *ctx = script_context(L);
     TRY(L, mare_full(ctx, dtype, rank, dims, value, tensor_push(L)));
     opt_requires_grad(L, i);
@@ -132,6 +133,11 @@ static int c_arange(lua_State *L) {
     if (!(count <= INT32_MAX))
         return script_error(L, "%g to %g by %g are too many elements", part[0], part[1], part[2]);
     mare_dtype dtype = opt_dtype(L, n + 1, integers ? MARE_I32 : MARE_F32);
+    if (count > 0) {
+        arg_fits(L, dtype, part[0], "the start");
+        arg_fits(L, dtype, part[0] + (count - 1) * part[2], "the last number");
+        arg_fits(L, dtype == MARE_U8 ? MARE_I32 : dtype, part[2], "the step");
+    }
     mare_context *ctx = script_context(L);
     TRY(L,
         mare_arange(ctx, dtype, part[0], part[2], count > 0 ? (int64_t)count : 0, tensor_push(L)));

@@ -84,6 +84,10 @@ double arg_number(lua_State *L, int i, const char *what);
 int64_t arg_integer(lua_State *L, int i, const char *what);
 const char *arg_string(lua_State *L, int i, const char *what);
 mare_dtype arg_dtype(lua_State *L, int i, const char *what);
+/* Can the type hold the value? Floats and bool take all. */
+bool value_fits(mare_dtype dtype, double v);
+/* Refuses a value that an integer type cannot hold. */
+void arg_fits(lua_State *L, mare_dtype dtype, double v, const char *what);
 /* A dimension of t, 1-based or negative from the end, as an axis from 0. `extra` more dimensions
  * than t has are allowed (unsqueeze, stack). */
 int arg_axis(lua_State *L, int i, mare_tensor *t, int extra);

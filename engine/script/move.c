@@ -87,6 +87,7 @@ static int m_pad(lua_State *L) {
     int rank = mare_tensor_rank(t);
     double value = lua_isnoneornil(L, 3) ? 0 : arg_number(L, 3, "the value");
     arg_end(L, 4);
+    arg_fits(L, mare_tensor_dtype(t), value, "the value");
     if (!lua_istable(L, 2) || luaL_len(L, 2) != rank)
         return script_error(L, "expected one {before, after} for each dimension of shape %s",
                             tensor_push_shape_text(L, t));

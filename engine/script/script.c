@@ -195,6 +195,8 @@ void script_register(lua_State *L, script *s, const luaL_Reg *functions) {
 void script_new_type(lua_State *L, script *s, const char *type, const luaL_Reg *functions) {
     luaL_newmetatable(L, type);
     script_register(L, s, functions);
+    lua_pushstring(L, type); /* scripts cannot reach __gc and call it with something else */
+    lua_setfield(L, -2, "__metatable");
 }
 
 /* The state of the binding is a userdata that the registry holds, so that it ends with the Lua
@@ -378,13 +380,15 @@ static int p_where(lua_State *L) {
     return 1;
 }
 
-/* Is there an embedded file of this name? */
-static int p_embedded(lua_State *L) {
-    const char *path = lua_pushfstring(L, "lua/%s.lua", luaL_checkstring(L, 1));
+/* The text of an embedded file such as "mare/nn.lua"; nil when there is none. */
+static int p_source(lua_State *L) {
+    const char *path = lua_pushfstring(L, "lua/%s", luaL_checkstring(L, 1));
     size_t len;
     char *owned = NULL;
-    lua_pushboolean(L, source_text(path, &len, &owned) != NULL);
+    const char *text = source_text(path, &len, &owned);
+    lua_pushlstring(L, text ? text : "", text ? len : 0);
     free(owned);
+    if (!text) lua_pushnil(L);
     return 1;
 }
 
@@ -396,7 +400,7 @@ static int p_gradients(lua_State *L) {
 
 const luaL_Reg private_functions[] = {
     {"where", p_where},
-    {"embedded", p_embedded},
+    {"source", p_source},
     {"no_grad", p_gradients},
     {"on_interrupt", on_interrupt},
     {NULL, NULL},

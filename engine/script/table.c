@@ -59,9 +59,7 @@ static double element(nest *n, int depth) {
         return script_error(L, "%s is %s; expected %s", path(n, depth), arg_kind(L, -1),
                             n->any && n->dtype == MARE_BOOL ? "a boolean, as the first is"
                                                             : "a number");
-    double lo = n->dtype == MARE_I32 ? INT32_MIN : 0, hi = n->dtype == MARE_I32 ? INT32_MAX : 255;
-    if ((n->dtype == MARE_I32 || n->dtype == MARE_U8) && !(v >= lo && v <= hi && v == floor(v)))
-        script_error(L, "%s is %g, which is no %s", path(n, depth), v, mare_dtype_name(n->dtype));
+    if (!value_fits(n->dtype, v)) arg_fits(L, n->dtype, v, path(n, depth));
     return n->dtype == MARE_BOOL ? v != 0 : v;
 }
 

@@ -260,6 +260,7 @@ static int t_tobytes(lua_State *L) {
 /* Puts every tensor at i, and in tables there, into the list table at `list`; `seen` are the tables
  * already visited. */
 static void gather(lua_State *L, int i, int list, int seen, int depth) {
+    enum { DEEPEST = 200 };
     if (arg_box(L, i)) {
         arg_tensor(L, i, "the tensor");
         lua_pushvalue(L, i);
@@ -278,7 +279,8 @@ static void gather(lua_State *L, int i, int list, int seen, int depth) {
     lua_pushvalue(L, i);
     lua_pushboolean(L, true);
     lua_rawset(L, seen);
-    luaL_checkstack(L, 8, "tables nested too deeply");
+    if (depth == DEEPEST) script_error(L, "tables nested more than %d deep", DEEPEST);
+    luaL_checkstack(L, 8, "nested tables");
     lua_pushnil(L);
     while (lua_next(L, i)) {
         gather(L, lua_gettop(L), list, seen, depth + 1);
@@ -351,6 +353,4 @@ void tensor_type(lua_State *L, script *s) {
     script_register(L, s, setters);
     lua_pushcclosure(L, tensor_newindex, 3);
     lua_setfield(L, -2, "__newindex");
-    lua_pushliteral(L, "mare.tensor");
-    lua_setfield(L, -2, "__metatable");
 }

@@ -1,12 +1,14 @@
--- help(): what mare.doc says.
+-- help(): what mare.doc says of the tensor functions, and what the comments in the library's own
+-- text say of everything else.
 
+local core = require "mare.core"
 local mare = require "mare"
 
 local help = {}
 
--- name -> { signature, text } of everything: mare.doc, the elementwise operations (documented where
--- they are defined), and what the other modules say of themselves in a field `doc`.
-local function entries()
+--- name -> { signature, text } of mare.doc and of the elementwise operations, which are documented
+--- where they are defined.
+function help.entries()
     local all = {}
     for name, entry in pairs(require "mare.doc") do all[name] = entry end
     for _, op in ipairs(mare.ops()) do
@@ -18,31 +20,107 @@ local function entries()
     return all
 end
 
---- The entry of a name such as "sum", "mare.sum", "x:sum", "nn.Linear"; or nil.
-function help.entry(name)
-    name = name:gsub("^mare[.:]", ""):gsub("^x:", "")
-    return entries()[name]
+-- ---- The library's comments --------------------------------------------------------------------
+
+local function lines_of(file)
+    local text, lines = core.private.source(file), {}
+    for line in (text or ""):gmatch("([^\n]*)\n?") do lines[#lines + 1] = line end
+    return lines
 end
 
--- The name under which a value is found in mare or in a module of it that is loaded.
+-- Where a function or a class is defined: lines of the file, number of the line.
+local function definition(name, value)
+    local f = value
+    if type(value) == "table" then f = rawget(value, "init") or rawget(value, "new") end
+    if type(f) ~= "function" then return nil end
+    local info = debug.getinfo(f, "S")
+    local file = info.source:match("^=(mare/.*)$")
+    if not file then return nil end
+    local lines, at = lines_of(file), info.linedefined
+    if type(value) == "table" then -- above the constructor stands the class
+        local last = name:match("[^.]+$")
+        while at > 0 and not lines[at]:match("%f[%w_]" .. last .. "%s*=") do at = at - 1 end
+    end
+    return lines, at
+end
+
+-- A comment line of the annotations as text; a second result when it is a signature.
+local function plain(name, line)
+    local overload = line:match("^@overload fun(.*)$")
+    if overload then return nil, name .. overload end
+    local tag, rest = line:match("^@(%a+)%s*(.*)$")
+    if tag == "param" or tag == "field" then
+        local field, about = rest:match("^(%S+)%s*(.*)$")
+        return ("%s%s  %s"):format(tag == "field" and "." or "", field, about)
+    elseif tag == "return" then
+        return "returns " .. rest
+    elseif tag then
+        return nil
+    end
+    return line
+end
+
+-- The comment above a definition.
+local function from_comment(name, value)
+    local lines, at = definition(name, value)
+    if not lines or at < 1 then return nil end
+    local first = at
+    while first > 1 and lines[first - 1]:match("^%s*%-%-%-") do first = first - 1 end
+    local signature = lines[at]:match("function%s+[%w_.:]+(%b())")
+    signature = name .. (signature or "")
+    local texts = {}
+    for i = first, at - 1 do
+        local text, overload = plain(name, (lines[i]:gsub("^%s*%-%-%-%s?", "")))
+        signature = overload or signature
+        if text then texts[#texts + 1] = "    " .. text end
+    end
+    return signature .. (#texts > 0 and "\n" or "") .. table.concat(texts, "\n")
+end
+
+-- ---- Answers -----------------------------------------------------------------------------------
+
+-- The name under which a value is found in mare or in a loaded module of it.
 local function name_of(value)
     for name, v in pairs(mare) do
         if v == value then return name end
     end
     for module, t in pairs(package.loaded) do
-        local short = module:match("^mare%.([%w_.]+)$")
-        if short and type(t) == "table" then
+        local short = module:match("^mare%.(%w+)$")
+        if short and type(t) == "table" and short ~= "core" then
             if t == value then return short end
             for name, v in pairs(t) do
                 if v == value and type(name) == "string" then return short .. "." .. name end
             end
         end
     end
+    for name, v in pairs(core.methods) do
+        if v == value then return name end
+    end
 end
 
-local function overview(all)
+-- mare.nn.Linear from "nn.Linear".
+local function value_of(name)
+    local value = mare
+    for part in name:gmatch("[^.:]+") do
+        if type(value) ~= "table" then return nil end
+        value = value[part]
+    end
+    return value
+end
+
+local function overview()
     local names = {}
-    for name in pairs(all) do names[#names + 1] = name end
+    for name in pairs(help.entries()) do names[#names + 1] = name end
+    for _, module in ipairs { "data", "metrics", "nn", "optim", "train" } do
+        local t = value_of(module)
+        if type(t) == "table" then
+            for name, v in pairs(t) do
+                if type(name) == "string" and (type(v) == "function" or type(v) == "table") then
+                    names[#names + 1] = module .. "." .. name
+                end
+            end
+        end
+    end
     table.sort(names)
     local lines, line = {}, ""
     for _, name in ipairs(names) do
@@ -55,21 +133,28 @@ local function overview(all)
     return "help \"name\" tells more about one of these:\n\n" .. table.concat(lines, "\n")
 end
 
---- Text about a name or a function; without one, a list of all names; nil when nothing is known.
+--- Text about a name ("sum", "x:sum", "nn.Linear") or about a function or class; without one, a
+--- list of all names; nil when nothing is known.
 function help.text(what)
-    if what == nil then return overview(entries()) end
-    local name = type(what) == "string" and what or name_of(what)
-    local entry = name and help.entry(name)
-    return entry and entry[1] .. "\n    " .. entry[2] or nil
+    if what == nil then return overview() end
+    local name
+    if type(what) == "string" then
+        name = what:gsub("^mare[.:]", ""):gsub("^x[.:]", "")
+    elseif type(what) == "table" or type(what) == "function" then
+        name = name_of(what)
+    end
+    if not name then return nil end
+    local entry = help.entries()[name]
+    if entry then return entry[1] .. "\n    " .. entry[2] end
+    return from_comment(name, type(what) == "string" and value_of(name) or what)
 end
 
 --- Prints the text.
-function help.show(what)
+function help.show(...)
+    local what = ...
+    if select("#", ...) > 0 and what == nil then what = "nil" end
     print(help.text(what) or ("nothing is known about %s; help() lists what there is")
         :format(tostring(what)))
 end
-
---- All names with their entries.
-help.entries = entries
 
 return help

@@ -123,7 +123,7 @@ end
 -- mare.nn, mare.optim, ... are loaded when first used.
 return setmetatable(mare, {
     __index = function(t, name)
-        if type(name) == "string" and private.embedded("mare/" .. name) then
+        if type(name) == "string" and private.source("mare/" .. name .. ".lua") then
             local module = require("mare." .. name)
             rawset(t, name, module)
             return module
