@@ -9,10 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool checker_open(checker *c) {
+bool checker_open(checker *c, const char *more_caps) {
+    const char *set = getenv("MARE_CAPS"), *more = more_caps ? more_caps : "";
+    char caps[512];
     memset(c, 0, sizeof *c);
     c->random.seed = 20;
-    dev_options options = {.device = getenv("MARE_DEVICE"), .caps = getenv("MARE_CAPS")};
+    snprintf(caps, sizeof caps, "%s%s%s", set ? set : "", set && *set && *more ? "," : "", more);
+    dev_options options = {.device = getenv("MARE_DEVICE"), .caps = *caps ? caps : NULL};
     ops_graph_init(&c->g, &c->error);
     return dev_create(&options, &c->error, &c->device) == MARE_OK &&
            kernels_create(c->device, &c->error, &c->kernels) == MARE_OK &&

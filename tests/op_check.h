@@ -19,8 +19,8 @@ typedef struct checker {
     arena mem;    /* values; given back by checker_forget() */
 } checker;
 
-/* False with the reason in c->error. */
-bool checker_open(checker *c);
+/* more_caps: more of the text of MARE_CAPS, or null. False with the reason in c->error. */
+bool checker_open(checker *c, const char *more_caps);
 void checker_close(checker *c);
 /* Forgets the values of leaves. */
 void checker_forget(checker *c);

@@ -191,7 +191,7 @@ static double project(walk *w, const projection *p, double *size) {
 /* Central differences of p by the leaf whose values are x, against its gradient. */
 static void check_gradient(walk *w, const projection *p, const char *what, double *x, int64_t n,
                            const double *gradient) {
-    int64_t work = 0;
+    int64_t work = 0, kinks = 0;
     double largest = 0;
     for (int i = 0; i < p->h->n; i++)
         work += shape_count(&p->h->order[i]->shape) + 1;
@@ -210,6 +210,12 @@ static void check_gradient(walk *w, const projection *p, const char *what, doubl
         double slope = (up - down) / (2 * h);
         double noise = 1e-15 * size / h; /* of double itself */
         if (fabs(slope - gradient[i]) <= 1e-5 * (fabs(slope) + largest) + noise) continue;
+        /* Where the slopes on both sides differ there is no derivative: a jump or a kink, which few
+         * of the values hit (f16 has few values). */
+        double here = project(w, p, &size), left = (here - down) / h, right = (up - here) / h;
+        if (fabs(left - right) > 0.01 * (fabs(left) + fabs(right)) + noise &&
+            ++kinks * 4 <= samples)
+            continue;
         fail(w, "%s, element %lld: gradient %.9g, central difference %.9g", what, (long long)i,
              gradient[i], slope);
         return;
@@ -418,7 +424,7 @@ static void run_op(walk *w, const op *o) {
 
 Test(ops, walk) {
     walk w = {0};
-    cr_assert(checker_open(&w.c), "%s", w.c.error.text);
+    cr_assert(checker_open(&w.c, NULL), "%s", w.c.error.text);
     for (int i = 0; i < 3; i++)
         w.caps[i] = *dev_get_caps(w.c.device);
     cr_assert_eq(dev_caps_apply(&w.caps[1], "baseline", &w.c.error), MARE_OK);

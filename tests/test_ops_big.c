@@ -25,18 +25,7 @@ static float value(int64_t i) {
 
 /* A device of the usual limits, with `more` on top of MARE_CAPS. */
 static void open_big(big *b, const char *more) {
-    char caps[512];
-    const char *set = getenv("MARE_CAPS");
-    snprintf(caps, sizeof caps, "%s%s%s", set ? set : "", set && *set ? "," : "", more);
-    char *before = set ? strdup(set) : NULL;
-    setenv("MARE_CAPS", caps, 1);
-    bool ok = checker_open(&b->c);
-    if (before)
-        setenv("MARE_CAPS", before, 1);
-    else
-        unsetenv("MARE_CAPS");
-    free(before);
-    cr_assert(ok, "%s", b->c.error.text);
+    cr_assert(checker_open(&b->c, more), "%s", b->c.error.text);
     b->data = malloc((size_t)LARGE * sizeof *b->data);
     cr_assert_not_null(b->data);
     for (int64_t i = 0; i < LARGE; i++)
@@ -74,11 +63,11 @@ static float *read_big(big *b, const char *what, node *n, bool may_refuse) {
 
 #define EXPECT_ALL(what, x, n, i, expected)                                                        \
     do {                                                                                           \
-        int64_t wrong = 0, at = -1;                                                                \
+        int64_t wrong = 0, where = -1;                                                             \
         for (int64_t i = 0; (x) && i < (n); i++)                                                   \
-            if ((x)[i] != (expected) && wrong++ == 0) at = i;                                      \
+            if ((x)[i] != (expected) && wrong++ == 0) where = i;                                   \
         cr_expect_eq(wrong, 0, "%s: %lld wrong elements, the first is %lld", what,                 \
-                     (long long)wrong, (long long)at);                                             \
+                     (long long)wrong, (long long)where);                                          \
         free(x);                                                                                   \
     } while (0)
 

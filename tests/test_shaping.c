@@ -11,7 +11,7 @@ static checker c;
 static graph *g;
 
 static void setup(void) {
-    cr_assert(checker_open(&c), "%s", c.error.text);
+    cr_assert(checker_open(&c, NULL), "%s", c.error.text);
     g = &c.g;
     graph_scope_begin(g);
 }
@@ -57,7 +57,7 @@ static void expect_values(node *n, int64_t count, const double *want) {
 Test(shaping, movement_refuses) {
     node *a = floats(2, 3, 4, 0, 0), *b = floats(2, 2, 5, 0, 0);
     shape s = {2, {5, -1}};
-    REFUSED(op_reshape(g, a, &s), MARE_E_SHAPE, "[5, -1] does not fill [3, 4]");
+    REFUSED(op_reshape(g, a, &s), MARE_E_SHAPE, "[3, 4] does not fill [5, -1]");
     s = (shape){2, {-1, -1}};
     REFUSED(op_reshape(g, a, &s), MARE_E_SHAPE, "one dimension may be -1");
     s = (shape){2, {2, 5}};
