@@ -182,7 +182,7 @@ local function device_pass(self, epoch, start)
         for i, source in ipairs(set.sources) do result[i] = source:take(indices, 1) end
         mare.eval(result)
         return table.unpack(result)
-    end, function() end
+    end
 end
 
 --- One pass over host arrays, assembled ahead by worker threads.
@@ -194,31 +194,25 @@ local function host_pass(self, epoch, start)
         shuffle = self.shuffle,
         seed = self.seed,
         epoch = epoch,
-        start_batch = start + 1,
+        start_batch = start,
         workers = self.workers,
         drop_last = self.drop_last,
         indices = set.positions,
     }
-    return function() return pass:next() end, function() pass:close() end
+    return function() return pass:next() end
 end
 
-local Pass = {}
-Pass.__index = Pass
-function Pass:__call() return self.next() end
-function Pass:close() self.stop() end
-Pass.__close = Pass.close
-
 ---Starts a pass: `for images, labels in loader:iter() do`. Each pass is the next epoch, with an
----order of its own when shuffled. Leaving the loop early stops the workers.
+---order of its own when shuffled. The workers of a pass that was left early stop when it is
+---collected. (It is no to-be-closed value of the loop: Lua 5.4.4 closes the wrong variables when
+---such a loop has a `break` and a closure over its variables.)
 ---@param options? {epoch?: integer, start?: integer} epoch from 1; start: batches to leave out
----@return function next, nil, nil, table pass
+---@return fun(): mare.tensor?, mare.tensor?
 function DataLoader:iter(options)
     local epoch = options and options.epoch or self.epoch
     local start = options and options.start or 0
     self.epoch = epoch + 1
-    local pass = setmetatable({}, Pass)
-    pass.next, pass.stop = (self.dataset.host and host_pass or device_pass)(self, epoch, start)
-    return pass.next, nil, nil, pass
+    return (self.dataset.host and host_pass or device_pass)(self, epoch, start)
 end
 
 ---@class mare.data.loading

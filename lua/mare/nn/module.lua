@@ -84,7 +84,7 @@ local function is_interrupt(message)
 end
 
 --- Adds "in conv1 (Conv2d): " to an error that comes out of forward(). Each module on the way out
---- puts its child's name in front.
+--- puts the path of the one below in front.
 local function finish(self, ok, ...)
     if ok then return ... end
     local message = ...
@@ -97,9 +97,9 @@ local function finish(self, ok, ...)
         failure.where, failure.message = where, message:sub(#where + 1)
         failure.text = ("%sin %s: %s"):format(where, self._name, failure.message)
     else
-        for name, child in self:children() do
-            if child == failure.module then
-                failure.path = name .. (failure.path ~= "" and "." or "") .. failure.path
+        for path, module in self:named_modules() do
+            if module == failure.module and module ~= self then
+                failure.path = path .. (failure.path ~= "" and "." or "") .. failure.path
                 break
             end
         end
@@ -160,6 +160,7 @@ local function instance_meta(class)
     }
 end
 Module._instance = instance_meta(Module)
+setmetatable(Module, { __call = construct })
 
 ---Makes a class of modules. Calling the class makes a module and runs its init(...).
 ---@param name string the class's name, for errors and printing
