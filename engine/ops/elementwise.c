@@ -223,6 +223,17 @@ static node *twisted(graph *g, node *a) {
         TYPED_##n(build_##id, -100, 100, MARE_I32) TYPED_##n(build_##id, 0, 255, MARE_U8)          \
             TYPED_##n(build_##id, 0, 1, MARE_BOOL)
 #define CASES_COMPARE(id, n, lo, hi) CASES_NUMBER(id, n, lo, hi)
+#define RATIO_CASE(f, a, b)                                                                        \
+    {.n_in = 2, .in = SHAPES(a, b), .build = f, .lo_in = {-8.8, 3.1}, .hi_in = {-8.2, 3.9}},
+#define CASES_RATIO(id, n, lo, hi)                                                                 \
+    RATIO_CASE(build_##id, S0, S0)                                                                 \
+    RATIO_CASE(build_##id, S2(0, 3), S1(3))                                                        \
+    RATIO_CASE(build_##id, S2(3, 5), S2(3, 5))                                                     \
+    RATIO_CASE(build_##id, S3(4, 1, 3), S2(5, 1))                                                  \
+    RATIO_CASE(twist_##id, S2(4, 7), S2(7, 4))                                                     \
+    TYPED_2(build_##id, -100, 100, MARE_I32)                                                       \
+    TYPED_2(build_##id, 0, 255, MARE_U8)                                                           \
+    TYPED_2(build_##id, 0, 1, MARE_BOOL)
 /* With conditions of both kinds. */
 #define CASES_SELECT(id, n, low, high)                                                             \
     {.n_in = 3,                                                                                    \

@@ -17,9 +17,9 @@ ROW(sub, 2, NUMBER, "a - b", GRAD("g", "-g"), -3, 3, true, "a - b; integers wrap
 ROW(mul, 2, NUMBER, "a * b", GRAD("g * b", "g * a"), -3, 3, true, "a b; integers wrap around")
 ROW(div, 2, FLOAT, "a / b", GRAD("g / b", "-g * y / b"), 0.5, 3, true,
     "a / b in floats, also of integers")
-ROW(floordiv, 2, NUMBER, "floordiv(a, b)", GRAD(0, 0), 0.5, 7, false,
+ROW(floordiv, 2, RATIO, "floordiv(a, b)", GRAD(0, 0), 0, 0, false,
     "a / b rounded down; integers by 0 give 0")
-ROW(mod, 2, NUMBER, "mod(a, b)", GRAD("g", "-g * floordiv(a, b)"), 4.2, 6.8, false,
+ROW(mod, 2, RATIO, "mod(a, b)", GRAD("g", "-g * floordiv(a, b)"), 0, 0, false,
     "a - b floordiv(a, b), with the sign of b; integers by 0 give 0")
 ROW(neg, 1, NUMBER, "-a", GRAD("-g"), -3, 3, true, "-a")
 ROW(abs, 1, NUMBER, "abs(a)", GRAD("g * sign(a)"), -3, 3, false, "|a|; gradient 0 at 0")
