@@ -28,7 +28,7 @@ static node *make_conv(checker *c, const void *what) {
 }
 
 /* How many kernels were run for a convolution and its gradients. */
-static int convolve(checker *c, conv_case k) {
+static int convolve(checker *c, conv_case k, bool all_layouts) {
     static const char *const parts[] = {"conv2d", "gradient of x", "gradient of w"};
     int ran = 0;
     for (k.part = 0; k.part < 3; k.part++) {
@@ -38,7 +38,7 @@ static int convolve(checker *c, conv_case k) {
                         : k.part == 1 ? taps * k.o / k.options.groups
                                       : k.n * pixels;
         char message[700];
-        int done = check_everywhere(c, make_conv, &k, terms, message, sizeof message);
+        int done = check_everywhere(c, make_conv, &k, terms, all_layouts, message, sizeof message);
         cr_expect_geq(done, 0, "%s of [%lld, %lld, %lld, %lld] by [%lld, ..., %lld, %lld], %s",
                       parts[k.part], (long long)k.n, (long long)k.c, (long long)k.h, (long long)k.w,
                       (long long)k.o, (long long)k.kh, (long long)k.kw, message);
@@ -49,7 +49,7 @@ static int convolve(checker *c, conv_case k) {
 
 Test(conv, every_kernel) {
     checker c;
-    cr_assert(checker_open(&c), "%s", c.error.text);
+    cr_assert(checker_open(&c, NULL), "%s", c.error.text);
     static const conv_case cases[] = {
         {1, 1, 1, 1, 1, 1, 1, {{1, 1}, {0, 0}, {1, 1}, 1}, 0},
         {3, 1, 14, 14, 32, 3, 3, {{1, 1}, {1, 1}, {1, 1}, 1}, 0}, /* one channel */
@@ -64,17 +64,17 @@ Test(conv, every_kernel) {
     };
     int ran = 0;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        ran += convolve(&c, cases[i]);
+        ran += convolve(&c, cases[i], cases[i].c == 16);
     printf("%d kernels run\n", ran);
-    cr_expect_gt(ran, 1000);
+    cr_expect_gt(ran, 400);
     checker_close(&c);
 }
 
 /* No image: nothing to compute, but the gradient of the weights is zero. */
 Test(conv, empty) {
     checker c;
-    cr_assert(checker_open(&c), "%s", c.error.text);
-    int ran = convolve(&c, (conv_case){0, 3, 5, 4, 2, 3, 3, {{1, 1}, {1, 1}, {1, 1}, 1}, 0});
+    cr_assert(checker_open(&c, NULL), "%s", c.error.text);
+    int ran = convolve(&c, (conv_case){0, 3, 5, 4, 2, 3, 3, {{1, 1}, {1, 1}, {1, 1}, 1}, 0}, false);
     cr_expect_gt(ran, 0);
     checker_close(&c);
 }
@@ -88,7 +88,7 @@ static void refused(checker *c, node *n, mare_status status, const char *words) 
 
 Test(conv, refusals) {
     checker c;
-    cr_assert(checker_open(&c), "%s", c.error.text);
+    cr_assert(checker_open(&c, NULL), "%s", c.error.text);
     graph *g = &c.g;
     graph_scope_begin(g);
     node *x = leaf(&c, shape_of(4, (int64_t)2, (int64_t)3, (int64_t)5, (int64_t)6));

@@ -22,10 +22,10 @@ static node *make_product(checker *c, const void *what) {
 }
 
 /* How many kernels were run for a by b. */
-static int product(checker *c, shape a, shape b) {
+static int product(checker *c, shape a, shape b, bool all_layouts) {
     char message[700], at[SHAPE_TEXT], bt[SHAPE_TEXT];
-    int ran = check_everywhere(c, make_product, &(factors){a, b}, a.dim[a.rank - 1], message,
-                               sizeof message);
+    int ran = check_everywhere(c, make_product, &(factors){a, b}, a.dim[a.rank - 1], all_layouts,
+                               message, sizeof message);
     cr_expect_geq(ran, 0, "%s and %s, %s", shape_text(&a, at), shape_text(&b, bt), message);
     return ran;
 }
@@ -36,49 +36,52 @@ static shape matrix(int64_t rows, int64_t columns) {
 
 Test(matmul, every_kernel) {
     checker c;
-    cr_assert(checker_open(&c), "%s", c.error.text);
+    cr_assert(checker_open(&c, NULL), "%s", c.error.text);
     static const int64_t sizes[][3] = {
         {1, 1, 1},    {3, 2, 5},     {1, 300, 200}, {200, 300, 1}, {40, 40, 40},   {64, 64, 64},
         {37, 51, 67}, {130, 18, 66}, {66, 34, 10},  {5, 700, 40},  {128, 36, 132}, {3, 5000, 2},
     };
     int ran = 0;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        ran += product(&c, matrix(sizes[i][0], sizes[i][1]), matrix(sizes[i][1], sizes[i][2]));
+        ran += product(&c, matrix(sizes[i][0], sizes[i][1]), matrix(sizes[i][1], sizes[i][2]),
+                       sizes[i][0] == 40 || sizes[i][0] == 37);
     printf("%d kernels run\n", ran);
-    cr_expect_gt(ran, 800);
+    cr_expect_gt(ran, 300);
     checker_close(&c);
 }
 
 Test(matmul, batches) {
     checker c;
-    cr_assert(checker_open(&c), "%s", c.error.text);
-    product(&c, shape_of(3, (int64_t)3, (int64_t)34, (int64_t)20), matrix(20, 66));
-    product(&c, matrix(18, 40), shape_of(3, (int64_t)5, (int64_t)40, (int64_t)36));
+    cr_assert(checker_open(&c, NULL), "%s", c.error.text);
+    product(&c, shape_of(3, (int64_t)3, (int64_t)34, (int64_t)20), matrix(20, 66), false);
+    product(&c, matrix(18, 40), shape_of(3, (int64_t)5, (int64_t)40, (int64_t)36), false);
     product(&c, shape_of(4, (int64_t)2, (int64_t)1, (int64_t)19, (int64_t)30),
-            shape_of(3, (int64_t)3, (int64_t)30, (int64_t)33));
+            shape_of(3, (int64_t)3, (int64_t)30, (int64_t)33), false);
     product(&c,
             shape_of(8, (int64_t)2, (int64_t)1, (int64_t)2, (int64_t)1, (int64_t)2, (int64_t)1,
                      (int64_t)4, (int64_t)6),
             shape_of(8, (int64_t)1, (int64_t)3, (int64_t)1, (int64_t)3, (int64_t)2, (int64_t)2,
-                     (int64_t)6, (int64_t)4));
+                     (int64_t)6, (int64_t)4),
+            false);
     checker_close(&c);
 }
 
 /* Launches nothing for an empty result; an empty sum is zero. */
 Test(matmul, empty) {
     checker c;
-    cr_assert(checker_open(&c), "%s", c.error.text);
-    cr_expect_eq(product(&c, matrix(0, 5), matrix(5, 4)), 0);
-    cr_expect_eq(product(&c, matrix(3, 5), matrix(5, 0)), 0);
-    cr_expect_eq(product(&c, shape_of(3, (int64_t)0, (int64_t)2, (int64_t)3), matrix(3, 2)), 0);
-    cr_expect_gt(product(&c, matrix(3, 0), matrix(0, 4)), 0);
+    cr_assert(checker_open(&c, NULL), "%s", c.error.text);
+    cr_expect_eq(product(&c, matrix(0, 5), matrix(5, 4), false), 0);
+    cr_expect_eq(product(&c, matrix(3, 5), matrix(5, 0), false), 0);
+    cr_expect_eq(product(&c, shape_of(3, (int64_t)0, (int64_t)2, (int64_t)3), matrix(3, 2), false),
+                 0);
+    cr_expect_gt(product(&c, matrix(3, 0), matrix(0, 4), false), 0);
     checker_close(&c);
 }
 
 /* More groups than one axis takes, on the device itself. */
 Test(matmul, many_groups) {
     checker c;
-    cr_assert(checker_open(&c), "%s", c.error.text);
+    cr_assert(checker_open(&c, NULL), "%s", c.error.text);
     dev_caps caps = *dev_get_caps(c.device);
     char message[700];
     factors f = {shape_of(3, (int64_t)70001, (int64_t)1, (int64_t)3),
@@ -92,7 +95,7 @@ Test(matmul, many_groups) {
 /* Infinities and NaN in the last row and column stay there: what fills up a tile is not counted. */
 Test(matmul, not_finite) {
     checker c;
-    cr_assert(checker_open(&c), "%s", c.error.text);
+    cr_assert(checker_open(&c, NULL), "%s", c.error.text);
     enum { M = 37, K = 41, N = 70 };
     shape sa = matrix(M, K), sb = matrix(K, N);
     double *a = checker_draw(&c, MARE_F32, (int64_t)M * K, -1, 1);
@@ -122,7 +125,7 @@ static void refused(checker *c, node *n, mare_status status, const char *words) 
 
 Test(matmul, refusals) {
     checker c;
-    cr_assert(checker_open(&c), "%s", c.error.text);
+    cr_assert(checker_open(&c, NULL), "%s", c.error.text);
     graph *g = &c.g;
     graph_scope_begin(g);
     node *a = leaf(&c, matrix(2, 3)), *b = leaf(&c, matrix(4, 5));

@@ -222,7 +222,7 @@ int check_variants(checker *c, const dev_caps *caps, const input_layout layout[2
 /* What is lowered for; what runs it is the device at hand. */
 static const struct {
     const char *name, *caps;
-    bool gpu, all_layouts;
+    bool gpu, known; /* known: all layouts are worth it */
 } devices[] = {
     {"the device", "", false, true},
     {"a GPU", "", true, true},
@@ -233,8 +233,8 @@ static const struct {
     {"a device of few groups", "groups=37", true, false},
 };
 
-int check_everywhere(checker *c, make_node make, const void *what, int64_t terms, char *message,
-                     size_t size) {
+int check_everywhere(checker *c, make_node make, const void *what, int64_t terms, bool all_layouts,
+                     char *message, size_t size) {
     int ran = 0;
     for (size_t d = 0; d < sizeof devices / sizeof *devices; d++) {
         dev_caps caps = *dev_get_caps(c->device);
@@ -249,7 +249,7 @@ int check_everywhere(checker *c, make_node make, const void *what, int64_t terms
                                       (input_layout)(i % INPUT_LAYOUTS)};
             bool usual = layout[0] == LAID_PLAIN && layout[1] == LAID_PLAIN;
             bool unusual = layout[0] == LAID_SWAPPED && layout[1] == LAID_SPARSE;
-            if (!devices[d].all_layouts && !usual && !unusual) continue;
+            if (!(all_layouts && devices[d].known) && !usual && !unusual) continue;
             char why[512];
             int k = check_variants(c, &caps, layout, make, what, terms, why, sizeof why);
             if (k < 0) {

@@ -27,8 +27,9 @@ typedef node *(*make_node)(checker *c, const void *what);
 int check_variants(checker *c, const dev_caps *caps, const input_layout layout[2], make_node make,
                    const void *what, int64_t terms, char *message, size_t size);
 
-/* The same for the capabilities of several kinds of devices, and all layouts. */
-int check_everywhere(checker *c, make_node make, const void *what, int64_t terms, char *message,
-                     size_t size);
+/* The same for the capabilities of several kinds of devices; with both inputs plain and with both
+ * laid out in other ways, or in all pairs of layouts. */
+int check_everywhere(checker *c, make_node make, const void *what, int64_t terms, bool all_layouts,
+                     char *message, size_t size);
 
 #endif

@@ -51,13 +51,15 @@ static image image_of(const operand *o) {
     return (image){*o, s[0], s[2], s[3], s[1]};
 }
 
+enum { BLOCK = 8 }; /* channels that one invocation lays out */
+
 /* in [N, C, h, w] as [N, size[0], size[1], C]: in's pixel p stands at start + p * step, and there
  * are zeros elsewhere. */
 static mare_status lay_out(lowering *l, const operand *in, const int64_t start[2],
                            const int64_t step[2], const int64_t size[2], image *out) {
     const int64_t *dim = in->shape.dim, *stride = in->view.stride;
     /* The border may make an image of any size out of a small one. */
-    if ((double)dim[0] * (double)dim[1] * (double)size[0] * (double)size[1] > 4294967296.0)
+    if ((double)dim[0] * (double)dim[1] * (double)size[0] * (double)size[1] >= 2147483648.0)
         return error_set(l->error, MARE_E_UNSUPPORTED,
                          "%s: with its border the image is [%lld, %lld, %lld, %lld], which is more "
                          "than a device holds",
@@ -66,29 +68,21 @@ static mare_status lay_out(lowering *l, const operand *in, const int64_t start[2
     shape s = shape_of(4, dim[0], size[0], size[1], dim[1]);
     operand to = lower_scratch(l, MARE_F32, &s);
     *out = (image){to, to.view.stride[0], to.view.stride[1], to.view.stride[2], 1};
-    launch *x = lower_launch(l, "movement/embed.comp", "RANK 4\n");
-    if (!x) return lower_error(l);
+    bool pair = dim[1] % 2 == 0 && l->caps->has[DEV_INT64];
+    launch *x = lower_launch(l, "conv/layout.comp",
+                             lower_text(l, "BLOCK %d\n%s", BLOCK, pair ? "PAIR 1\n" : ""));
+    if (!x || !x->kernel.defines) return lower_error(l);
     uint32_t from, first, workgroup = lower_workgroup(l);
-    int64_t count = shape_count(&s);
+    int64_t count = dim[0] * size[0] * size[1] * ((dim[1] + BLOCK - 1) / BLOCK);
     mare_status status = launch_bind(l, x, in, READ, &from);
     if (!status) status = launch_bind(l, x, &to, WRITE, &first);
     if (status) return status;
     launch_spec(x, workgroup);
-    launch_u32(x, (uint32_t)count);
-    launch_u32(x, first);
-    launch_u32(x, from);
-    launch_f32(x, 0);
-    const int64_t axes[4][4] = {{dim[0], 0, 1, dim[0]},
-                                {size[0], start[0], step[0], dim[2]},
-                                {size[1], start[1], step[1], dim[3]},
-                                {dim[1], 0, 1, dim[1]}};
-    const int64_t strides[4] = {stride[0], stride[2], stride[3], stride[1]};
-    for (int i = 0; i < 4; i++)
-        for (int j = 0; j < 4; j++)
-            launch_i32(x, (int32_t)axes[i][j]);
-    for (int i = 0; i < 4; i++)
-        for (int j = 0; j < 4; j++)
-            launch_i32(x, j == 0 ? (int32_t)strides[i] : 0);
+    const int64_t words[] = {count,     dim[1],    from,      first,    size[1], size[0],
+                             start[1],  start[0],  step[1],   step[0],  dim[3],  dim[2],
+                             stride[3], stride[2], stride[1], stride[0]};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        launch_i32(x, (int32_t)words[i]);
     return launch_groups(l, x, ((uint64_t)count + workgroup - 1) / workgroup);
 }
 
@@ -146,7 +140,7 @@ static mare_status correlate(lowering *l, const char *family, const conv *v, con
         .m_o = {o[3], o[2], o[0]},
         .k_size = {channels, v->kernel[1], v->kernel[0]},
         .k_a = {a->c, v->dilation[1] * a->x, v->dilation[0] * a->y},
-        .k_b = columns,
+        .k_b = {columns, channels * columns, v->kernel[1] * channels * columns},
         .n = columns,
         .n_b = 1,
         .n_o = o[1],
@@ -208,13 +202,9 @@ static mare_status conv2d_weight_lower(lowering *l, const node *n, const operand
     mare_status status = real_inputs(l, in, real);
     if (status) return status;
     image x = image_of(&real[0]), gy = image_of(&real[1]);
-    if (shape_count(&in[1].shape) > 0) { /* else the sums are empty */
-        status = pad_image(l, &v, &real[0], &x);
-        if (!status)
-            status =
-                lay_out(l, &real[1], (const int64_t[]){0, 0}, (const int64_t[]){1, 1}, v.out, &gy);
-        if (status) return status;
-    }
+    /* Without a pixel the sums are empty, and there is nothing to lay out. */
+    if (shape_count(&in[1].shape) > 0) status = pad_image(l, &v, &real[0], &x);
+    if (status) return status;
     const int64_t *o = out->view.stride;
     gemm g = {
         .family = "conv2d_weight/f32",
@@ -226,7 +216,7 @@ static mare_status conv2d_weight_lower(lowering *l, const node *n, const operand
         .m_o = {o[1], o[3], o[2]},
         .k_size = {v.out[1], v.out[0], v.n},
         .k_a = {v.stride[1] * x.x, v.stride[0] * x.y, x.n},
-        .k_b = gy.x,
+        .k_b = {gy.x, gy.y, gy.n},
         .n = v.o,
         .n_b = gy.c,
         .n_o = o[0],

@@ -53,7 +53,7 @@ static int merge_digits(int64_t *const *columns, int n_columns, int n) {
  * few columns is better turned around. */
 static void simplify(gemm *g, int64_t lanes) {
     int64_t *batch[] = {g->batch_size, g->batch_a, g->batch_b, g->batch_o};
-    int64_t *m[] = {g->m_size, g->m_a, g->m_o}, *k[] = {g->k_size, g->k_a};
+    int64_t *m[] = {g->m_size, g->m_a, g->m_o}, *k[] = {g->k_size, g->k_a, g->k_b};
     g->batches = merge_digits(batch, 4, g->batches);
     int digits = merge_digits(m, 3, GEMM_DIGITS);
     for (int i = 0; i < g->batches && digits < GEMM_DIGITS;) {
@@ -67,13 +67,14 @@ static void simplify(gemm *g, int64_t lanes) {
         drop(batch, 4, i, g->batches--);
         digits = merge_digits(m, 3, GEMM_DIGITS);
     }
-    int k_digits = merge_digits(k, 2, GEMM_DIGITS);
-    if (g->n * 2 <= lanes && g->m_size[0] > g->n && digits <= 1 && k_digits <= 1) {
+    merge_digits(k, 3, GEMM_DIGITS);
+    if (g->n * 2 <= lanes && g->m_size[0] > g->n && digits <= 1) {
         gemm t = *g;
         g->a = t.b, g->b = t.a;
         g->m_size[0] = t.n, g->m_a[0] = t.n_b, g->m_o[0] = t.n_o;
         g->n = t.m_size[0], g->n_b = t.m_a[0], g->n_o = t.m_o[0];
-        g->k_a[0] = t.k_b, g->k_b = t.k_a[0];
+        memcpy(g->k_a, t.k_b, sizeof g->k_a);
+        memcpy(g->k_b, t.k_a, sizeof g->k_b);
         memcpy(g->batch_a, t.batch_b, sizeof g->batch_a);
         memcpy(g->batch_b, t.batch_a, sizeof g->batch_b);
     }
@@ -82,13 +83,15 @@ static void simplify(gemm *g, int64_t lanes) {
 /* ---- Slices of k -------------------------------------------------------------------------- */
 
 /* How many workgroups keep a device busy, and the least of k that is worth a slice. */
-enum { BUSY_CPU = 16, BUSY_GPU = 256, SLICE_K = 128, USUAL_TILE = 64 };
+enum { BUSY_CPU = 16, BUSY_GPU = 256, SLICE_K = 128 };
 
 /* Outermost digits of k a slice. With few tiles and a long k the sum is cut into slices, which
  * another launch adds up. */
 static int64_t cut_k(gemm *g, const dev_caps *caps) {
-    int64_t m = gemm_m(g), k = gemm_k(g), busy = caps->type == DEV_CPU ? BUSY_CPU : BUSY_GPU;
-    int64_t tiles = ((m + USUAL_TILE - 1) / USUAL_TILE) * ((g->n + USUAL_TILE - 1) / USUAL_TILE) *
+    bool cpu = caps->type == DEV_CPU;
+    int64_t m = gemm_m(g), k = gemm_k(g), busy = cpu ? BUSY_CPU : BUSY_GPU;
+    int64_t rows = cpu ? 12 : 64, columns = 64; /* of a usual tile */
+    int64_t tiles = ((m + rows - 1) / rows) * ((g->n + columns - 1) / columns) *
                     product(g->batch_size, g->batches);
     int64_t slices = busy / tiles;
     if (slices > k / SLICE_K) slices = k / SLICE_K;
@@ -101,6 +104,7 @@ static int64_t cut_k(gemm *g, const dev_caps *caps) {
         int64_t part = ((k + slices - 1) / slices + 7) / 8 * 8;
         g->k_size[2] = (k + part - 1) / part;
         g->k_a[2] = part * g->k_a[0];
+        g->k_b[2] = part * g->k_b[0];
         g->k_size[0] = part;
         return 1;
     }
@@ -108,8 +112,9 @@ static int64_t cut_k(gemm *g, const dev_caps *caps) {
     if (outer == 1) {
         g->k_size[2] = g->k_size[1];
         g->k_a[2] = g->k_a[1];
+        g->k_b[2] = g->k_b[1];
         g->k_size[1] = 1;
-        g->k_a[1] = 0;
+        g->k_a[1] = g->k_b[1] = 0;
     }
     return slices > g->k_size[2] ? 1 : (g->k_size[2] + slices - 1) / slices;
 }
@@ -141,10 +146,11 @@ static bool a_groups(const gemm *g, const form *f, uint32_t first, bool along_m,
 }
 
 static bool b_groups(const gemm *g, const form *f, uint32_t first, bool along_n, int64_t by) {
-    int64_t inner = along_n ? g->n_b : g->k_b, outer = along_n ? g->k_b : g->n_b;
-    return first % by == 0 && inner == 1 && outer % by == 0 &&
-           (along_n ? g->n % by == 0 : f->k % by == 0 && g->k_size[0] % by == 0) &&
-           all_divide(g->batch_size, g->batch_b, 0, g->batches, by);
+    bool aligned = first % by == 0 && all_divide(g->batch_size, g->batch_b, 0, g->batches, by) &&
+                   all_divide(g->k_size, g->k_b, along_n ? 0 : 1, GEMM_DIGITS, by);
+    if (along_n) return aligned && g->n_b == 1 && g->n % by == 0;
+    return aligned && g->k_b[0] == 1 && g->k_size[0] % by == 0 && f->k % by == 0 &&
+           (g->n == 1 || g->n_b % by == 0);
 }
 
 static form form_of(const gemm *g, uint32_t a_first, uint32_t b_first, int64_t k) {
@@ -219,12 +225,12 @@ static int at_most(int64_t limit, int v) {
 
 /* For CPUs: one SIMD vector a workgroup, as many sums in registers as pay. */
 static mare_status offer_vectors(choice *c) {
-    static const int sizes[][2] = {{12, 8}, {8, 8}, {16, 4}, {8, 4}};
+    static const int sizes[][2] = {{12, 8}, {16, 4}, {8, 4}};
     const form *f = c->f;
     int64_t rows = (f->m + 3) / 4 * 4, columns = (c->g->n + c->lanes - 1) / c->lanes;
     columns = columns <= 2 ? 2 : columns <= 4 ? 4 : 8;
     mare_status status = MARE_OK;
-    for (int i = 0; i < 4 && !status; i++)
+    for (int i = 0; i < 3 && !status; i++)
         status = offer_rows(c, at_most(rows, sizes[i][0]), at_most(columns, sizes[i][1]), true);
     return status;
 }
@@ -302,13 +308,13 @@ static void push_params(launch *x, const gemm *g, const form *f, int64_t k_part,
                       k_part, g->batches, first[0], first[1], first[2],     slices > 1 ? count : 0};
     for (size_t i = 0; i < sizeof head / sizeof *head; i++)
         push(x, head[i]);
-    push_three(x, g->k_a, g->k_b);
-    push(x, g->n_b);
-    push(x, g->n_o);
-    push(x, g->m_size[0]);
-    push(x, g->m_size[1]);
-    push_three(x, g->m_a, product(g->batch_size, g->batches));
-    push_three(x, g->m_o, 0);
+    push_three(x, g->k_a, g->n_b);
+    push_three(x, g->k_b, g->n_o);
+    push_three(x, g->m_a, g->m_size[0]);
+    push_three(x, g->m_o, g->m_size[1]);
+    push(x, product(g->batch_size, g->batches));
+    for (int i = 0; i < 3; i++)
+        push(x, 0);
     for (int i = 0; i < GEMM_BATCH; i++) {
         bool used = i < g->batches;
         push(x, used ? g->batch_size[i] : 1);

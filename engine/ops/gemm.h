@@ -13,7 +13,7 @@ typedef struct gemm {
     const char *family; /* of the tuner's key */
     operand a, b, o;    /* a and b have buffers; o is row-major when it is a whole tensor */
     int64_t m_size[GEMM_DIGITS], m_a[GEMM_DIGITS], m_o[GEMM_DIGITS];
-    int64_t k_size[GEMM_DIGITS], k_a[GEMM_DIGITS], k_b; /* one stride in b for all of k */
+    int64_t k_size[GEMM_DIGITS], k_a[GEMM_DIGITS], k_b[GEMM_DIGITS];
     int64_t n, n_b, n_o;
     int batches; /* digits; a batch is shared by all that follows */
     int64_t batch_size[GEMM_BATCH], batch_a[GEMM_BATCH], batch_b[GEMM_BATCH], batch_o[GEMM_BATCH];

@@ -72,7 +72,7 @@ static mare_status matmul_lower(lowering *l, const node *n, const operand *in, c
     g.m_o[0] = out->view.stride[rank - 2];
     g.k_size[0] = g.a.shape.dim[ra - 1];
     g.k_a[0] = g.a.view.stride[ra - 1];
-    g.k_b = g.b.view.stride[rb - 2];
+    g.k_b[0] = g.b.view.stride[rb - 2];
     g.n = g.b.shape.dim[rb - 1];
     g.n_b = g.b.view.stride[rb - 1];
     g.n_o = out->view.stride[rank - 1];

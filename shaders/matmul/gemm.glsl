@@ -3,8 +3,8 @@
 // o[m, n] = sum over k of a[m, k] * b[k, n], for every batch. An address in `a` is the sum of a part
 // that depends on m and one that depends on k, each written in up to three digits with a stride a
 // digit, so that a convolution over a padded image is a product too: m counts pixels, k the taps and
-// channels. `b` has one stride for k and one for n. With slices > 1 each slice sums a part of k's
-// outermost digit into a matrix of its own; slices.comp adds them up.
+// channels. In `b`, n has one stride. With slices > 1 each slice sums a part of k's outermost digit
+// into a matrix of its own; slices.comp adds them up.
 #include "mare.glsl"
 
 layout(std140, binding = 0) uniform Params {
@@ -12,10 +12,11 @@ layout(std140, binding = 0) uniform Params {
     int k_size0, k_size1;         // of the inner and the middle digit of k
     int k_part, batch_digits;     // outermost digits of k a slice
     int a_first, b_first, o_first, o_slice;
-    ivec3 a_k; int b_k;           // strides, the inner digit first
-    int b_n, o_n, m_size0, m_size1;
-    ivec3 a_m; int batches;
-    ivec3 o_m; int unused;
+    ivec3 a_k; int b_n;           // strides, the inner digit first
+    ivec3 b_k; int o_n;
+    ivec3 a_m; int m_size0;
+    ivec3 o_m; int m_size1;
+    int batches, unused0, unused1, unused2;
     ivec4 batch[6];               // size, and the strides in a, b and o; the innermost digit first
 };
 

@@ -73,8 +73,10 @@ void main() {
         if (row0 + r + 1 < M) next_row(d);
     }
     EACH(c, C) bc[c] = (p.b + min(col0 + c / W * W * lanes, N - W) * b_n) / B_HALF;
-    // Copied out of the parameter block: a read in the loop is not cheap everywhere.
-    int a_step = a_k.x, b_step = b_k;
+    // Copied out of the parameter block: a read in the loop is not cheap everywhere. A turn of the
+    // loop goes on by *_turn, a step of k within a turn by *_step; in units of what is loaded.
+    int a_step = a_k.x / A_HALF, b_step = b_k.x / B_HALF;
+    int a_turn = a_k.x * U / A_HALF, b_turn = b_k.x * U / B_HALF;
 
     float acc[R][C];
     EACH(r, R) EACH(c, C) acc[r][c] = 0.0;
@@ -82,19 +84,19 @@ void main() {
     int k2_end = min((p.slice + 1) * k_part, (K + k_size0 * k_size1 - 1) / (k_size0 * k_size1));
     for (int k2 = p.slice * k_part; k2 < k2_end; k2++)
         for (int k1 = 0; k1 < k_size1; k1++) {
-            int done = (k2 * k_size1 + k1) * k_size0, end = min(k_size0, K - done);
-            int ka = k2 * a_k.z + k1 * a_k.y, kb = done * b_step;
+            int end = min(k_size0, K - (k2 * k_size1 + k1) * k_size0);
+            int ka = (k2 * a_k.z + k1 * a_k.y) / A_HALF, kb = (k2 * b_k.z + k1 * b_k.y) / B_HALF;
             for (int k = 0; k < end; k += U) {
                 float av[R][U], bv[U][C];
 #if B_PAIR == 2
                 EACH(u, U) EACH(c, C / 2) {
-                    vec2 t = SPLIT(b[bc[2 * c] + (kb + u * b_step) / 2]);
+                    vec2 t = SPLIT(b[bc[2 * c] + kb + u * b_step]);
                     bv[u][2 * c] = t.x;
                     bv[u][2 * c + 1] = t.y;
                 }
 #elif B_PAIR == 1
                 EACH(c, C) {
-                    vec2 t = SPLIT(b[bc[c] + kb / 2]);
+                    vec2 t = SPLIT(b[bc[c] + kb]);
                     bv[0][c] = t.x;
                     bv[1][c] = t.y;
                 }
@@ -103,13 +105,13 @@ void main() {
 #endif
 #if A_PAIR == 2
                 EACH(u, U) EACH(r, R / 2) {
-                    vec2 t = SPLIT(a[ar[2 * r] + (ka + u * a_step) / 2]);
+                    vec2 t = SPLIT(a[ar[2 * r] + ka + u * a_step]);
                     av[2 * r][u] = t.x;
                     av[2 * r + 1][u] = t.y;
                 }
 #elif A_PAIR == 1
                 EACH(r, R) {
-                    vec2 t = SPLIT(a[ar[r] + ka / 2]);
+                    vec2 t = SPLIT(a[ar[r] + ka]);
                     av[r][0] = t.x;
                     av[r][1] = t.y;
                 }
@@ -117,8 +119,8 @@ void main() {
                 EACH(r, R) EACH(u, U) av[r][u] = a[ar[r] + ka + u * a_step];
 #endif
                 EACH(r, R) EACH(c, C) EACH(u, U) acc[r][c] = fma(av[r][u], bv[u][c], acc[r][c]);
-                ka += U * a_step;
-                kb += U * b_step;
+                ka += a_turn;
+                kb += b_turn;
             }
         }
 

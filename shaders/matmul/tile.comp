@@ -25,12 +25,12 @@ shared vec4 tile_b[BK * ROW_B];
 
 #define EACH(i, n) [[unroll]] for (int i = 0; i < n; i++)
 
-int k_address(int k) {
+int k_address(int k, ivec3 stride) {
 #if K_DIGITS
     int rest = k / k_size0;
-    return at(ivec3(k - rest * k_size0, rest % k_size1, rest / k_size1), a_k);
+    return at(ivec3(k - rest * k_size0, rest % k_size1, rest / k_size1), stride);
 #else
-    return k * a_k.x;
+    return k * stride.x;
 #endif
 }
 
@@ -72,7 +72,7 @@ void main() {
             int k = k0 + kk;
             vec4 v = vec4(0.0);
             if (k < k_end && m < M && e < BK * BM / 4) {
-                int ka = k_address(k);
+                int ka = k_address(k, a_k);
 #if A_VEC
                 v = a[(p.a + at(row_digits(m), a_m) + ka) / 4];
 #else
@@ -86,7 +86,7 @@ void main() {
             int kk = e / (BN / 4), quad = e % (BN / 4), n = col0 + quad * 4, k = k0 + kk;
             vec4 v = vec4(0.0);
             if (k < k_end && n < N && e < BK * BN / 4) {
-                int kb = p.b + k * b_k;
+                int kb = p.b + k_address(k, b_k);
 #if B_VEC
                 v = b[(kb + n) / 4];
 #else
