@@ -166,15 +166,22 @@ static int feed_next(lua_State *L) {
     return f->count;
 }
 
-/* for x, y in loader:iter() do: leaving the loop closes the loader. */
+static int feed_step(lua_State *L) {
+    lua_settop(L, 0);
+    lua_pushvalue(L, lua_upvalueindex(3));
+    return feed_next(L);
+}
+
+/* for x, y in loader:iter() do. The loader is no to-be-closed value of the loop: Lua 5.4.4 closes
+ * wrong variables in loops that have one, a break, and a closure over a variable of the loop. */
 static int feed_iter(lua_State *L) {
     arg_feed(L);
     lua_settop(L, 1);
-    script_push_function(L, script_of(L), "loader", feed_next);
+    lua_pushlightuserdata(L, script_of(L));
+    lua_pushliteral(L, "loader");
     lua_pushvalue(L, 1);
-    lua_pushnil(L);
-    lua_pushvalue(L, 1);
-    return 4;
+    lua_pushcclosure(L, feed_step, 3);
+    return 1;
 }
 
 static int feed_len(lua_State *L) {
