@@ -15,14 +15,20 @@ bool checker_open(checker *c, const char *more_caps) {
     memset(c, 0, sizeof *c);
     c->random.seed = 20;
     snprintf(caps, sizeof caps, "%s%s%s", set ? set : "", set && *set && *more ? "," : "", more);
-    dev_options options = {.device = getenv("MARE_DEVICE"), .caps = *caps ? caps : NULL};
+    const char *validate = getenv("MARE_VALIDATE");
+    dev_options options = {.device = getenv("MARE_DEVICE"),
+                           .caps = *caps ? caps : NULL,
+                           .validate = validate && *validate && *validate != '0'};
     ops_graph_init(&c->g, &c->error);
     return dev_create(&options, &c->error, &c->device) == MARE_OK &&
            kernels_create(c->device, &c->error, &c->kernels) == MARE_OK &&
            planner_create(&c->g, c->device, c->kernels, &c->planner) == MARE_OK;
 }
 
-void checker_close(checker *c) {
+bool checker_close(checker *c) {
+    const char *last = NULL;
+    int messages = c->device ? dev_validation_messages(c->device, &last) : 0;
+    if (messages > 0) fprintf(stderr, "%d validation messages, the last: %s\n", messages, last);
     planner_destroy(c->planner);
     graph_free(&c->g);
     kernels_destroy(c->kernels);
@@ -30,6 +36,7 @@ void checker_close(checker *c) {
     map_free(&c->values);
     map_free(&c->compiled);
     arena_free(&c->mem);
+    return messages <= 0;
 }
 
 void checker_forget(checker *c) {

@@ -6,7 +6,7 @@
 #include "base/map.h"
 #include "plan/plan.h"
 
-/* MARE_CAPS and MARE_DEVICE of the environment count here as in the library. */
+/* MARE_CAPS, MARE_DEVICE and MARE_VALIDATE of the environment count here as in the library. */
 typedef struct checker {
     mare_error error;
     dev_device *device;
@@ -21,7 +21,8 @@ typedef struct checker {
 
 /* more_caps: more of the text of MARE_CAPS, or null. False with the reason in c->error. */
 bool checker_open(checker *c, const char *more_caps);
-void checker_close(checker *c);
+/* False when the validation layer, if it is on, had something to say: it is printed. */
+bool checker_close(checker *c);
 /* Forgets the values of leaves. */
 void checker_forget(checker *c);
 

@@ -439,7 +439,8 @@ Test(ops, walk) {
     }
     printf("%d ops, %d cases\n", ops, cases);
     fflush(stdout);
-    checker_close(&w.c);
+    bool clean = checker_close(&w.c);
     cr_assert_gt(ops, 0, "there is no op named %s", only);
     cr_assert_eq(w.failures, 0, "%d failures", w.failures);
+    cr_assert(clean);
 }

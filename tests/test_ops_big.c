@@ -35,7 +35,7 @@ static void open_big(big *b, const char *more) {
 
 static void close_big(big *b) {
     graph_scope_end(&b->c.g);
-    checker_close(&b->c);
+    cr_expect(checker_close(&b->c));
     free(b->data);
 }
 

@@ -20,7 +20,7 @@ static void teardown(void) {
     graph_scope_end(g);
     cr_expect_eq(g->alive, 0, "%zu nodes are left over", g->alive);
     checker_forget(&c);
-    checker_close(&c);
+    cr_expect(checker_close(&c));
 }
 
 TestSuite(shaping, .init = setup, .fini = teardown);
