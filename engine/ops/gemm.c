@@ -82,23 +82,32 @@ static void simplify(gemm *g, int64_t lanes) {
 
 /* ---- Slices of k -------------------------------------------------------------------------- */
 
-/* How many workgroups keep a device busy, and the least of k that is worth a slice. */
-enum { BUSY_CPU = 16, BUSY_GPU = 256, SLICE_K = 128 };
+/* How many workgroups keep a device busy; the least of k that is worth a slice; as much of k as
+ * leaves the columns of a tile in a CPU's cache; bytes that slices may take. */
+enum { BUSY_CPU = 16, BUSY_GPU = 256, SLICE_K = 128, CACHED_K = 2048, SLICE_BYTES = 16 << 20 };
+
+/* How many parts the sum over k is cut into. */
+static int64_t slices_wanted(const gemm *g, const dev_caps *caps) {
+    bool cpu = caps->type == DEV_CPU;
+    int64_t m = gemm_m(g), k = gemm_k(g), batches = product(g->batch_size, g->batches);
+    int64_t rows = cpu ? 12 : 64, columns = 64; /* of a usual tile */
+    int64_t tiles = ((m + rows - 1) / rows) * ((g->n + columns - 1) / columns) * batches;
+    int64_t slices = (cpu ? BUSY_CPU : BUSY_GPU) / tiles;
+    if (slices > k / SLICE_K) slices = k / SLICE_K;
+    if (cpu && slices < k / CACHED_K) slices = k / CACHED_K;
+    int64_t most = SLICE_BYTES / 4 / (m * g->n * batches);
+    if (slices > most) slices = most;
+    return operand_contiguous(&g->o) ? slices : 1;
+}
 
 /* Outermost digits of k a slice. With few tiles and a long k the sum is cut into slices, which
  * another launch adds up. */
 static int64_t cut_k(gemm *g, const dev_caps *caps) {
-    bool cpu = caps->type == DEV_CPU;
-    int64_t m = gemm_m(g), k = gemm_k(g), busy = cpu ? BUSY_CPU : BUSY_GPU;
-    int64_t rows = cpu ? 12 : 64, columns = 64; /* of a usual tile */
-    int64_t tiles = ((m + rows - 1) / rows) * ((g->n + columns - 1) / columns) *
-                    product(g->batch_size, g->batches);
-    int64_t slices = busy / tiles;
-    if (slices > k / SLICE_K) slices = k / SLICE_K;
+    int64_t k = gemm_k(g), slices = slices_wanted(g, caps);
     int outer = GEMM_DIGITS - 1;
     while (outer > 0 && g->k_size[outer] == 1)
         outer--;
-    if (slices < 2 || !operand_contiguous(&g->o)) {
+    if (slices < 2) {
         slices = 1;
     } else if (outer == 0) { /* a digit of its own; a multiple of 8 keeps pairs and fours whole */
         int64_t part = ((k + slices - 1) / slices + 7) / 8 * 8;
@@ -357,13 +366,13 @@ mare_status gemm_lower(lowering *l, const gemm *given) {
             g.k_size[i] = 1;
     }
     simplify(&g, lanes);
-    int64_t k_part = cut_k(&g, l->caps), slices = (g.k_size[2] + k_part - 1) / k_part;
     m = gemm_m(&g);
     if (m > INT32_MAX || g.n > INT32_MAX || k > INT32_MAX)
         return error_set(l->error, MARE_E_UNSUPPORTED,
                          "%s: a product of %lld x %lld x %lld is more than 2147483647 along one "
                          "side",
                          l->node->op->name, (long long)m, (long long)g.n, (long long)k);
+    int64_t k_part = cut_k(&g, l->caps), slices = (g.k_size[2] + k_part - 1) / k_part;
     operand target = g.o;
     if (slices > 1) {
         shape s = shape_of(2, slices, shape_count(&g.o.shape));
