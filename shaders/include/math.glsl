@@ -252,6 +252,9 @@ float pow_positive(float a, float b) {
     precise float high = float(n) * 0.693145751953125 + 2.0 * s;
     precise float lost = abs(n) > 0 ? 2.0 * s - (high - float(n) * 0.693145751953125) : 0.0;
     precise float rest = lost + (2.0 * s_low + (log_tail(s) + float(n) * 1.42860682e-6));
+    precise float sum = high + rest;
+    rest = rest - (sum - high);
+    high = sum;
     float product = b * high;
     if (abs(product) > 150.0) return product > 0.0 ? make_inf() : 0.0;
     product = product_parts(b, high, low);
@@ -555,26 +558,27 @@ float gauss(float x, float scale) {
     return m_exp(-h * h * scale) * m_exp(low * scale);
 }
 
-// erfc(z) exp(z^2) for z in 0.85..10.6: Q(t) / (1 + 2 z) with t = (z - 3) / (z + 3).
+// erfc(z) exp(z^2) for z in 0.5..10.6: Q(t) / (1 + 2 z) with t = (z - 5/2) / (z + 5/2).
 float erfc_scaled(float z) {
-    float t = (z - 3.0) / (z + 3.0);
-    float p = -0.0006898372585;
-    p = p * t + 0.001808535432;
-    p = p * t + 0.002505508837;
-    p = p * t - 0.02374879419;
-    p = p * t + 0.06831064735;
-    p = p * t - 0.1192760755;
-    p = p * t + 0.1296450579;
-    p = p * t - 0.04756220044;
-    p = p * t - 0.1356211055;
-    p = p * t + 1.253008058;
+    float t = (z - 2.5) / (z + 2.5);
+    float p = -5.361262698e-5;
+    p = p * t + 0.0005223194383;
+    p = p * t + 0.0004637037275;
+    p = p * t - 0.004339546724;
+    p = p * t + 0.0009404696372;
+    p = p * t + 0.03275345706;
+    p = p * t - 0.1029681348;
+    p = p * t + 0.1576304592;
+    p = p * t - 0.09902449242;
+    p = p * t - 0.1223567742;
+    p = p * t + 1.264838184;
     return p / (1.0 + 2.0 * z);
 }
 
 float m_erfc(float x) {
     if (is_nan(x)) return x;
     float a = abs(x);
-    if (a < 0.85) return 1.0 - erf_poly(x);
+    if (a < 0.5) return 1.0 - erf_poly(x);
     float y = a > 10.5 ? 0.0 : gauss(a, 1.0) * erfc_scaled(a);
     return x < 0.0 ? 2.0 - y : y;
 }
@@ -589,7 +593,7 @@ float m_erf(float x) {
 float m_normcdf(float x) {
     if (is_nan(x)) return x;
     float z = abs(x) * 0.707106781;
-    if (z < 0.85) return 0.5 + 0.5 * with_sign(erf_poly(z), x);
+    if (z < 0.5) return 0.5 + 0.5 * with_sign(erf_poly(z), x);
     float y = z > 10.5 ? 0.0 : 0.5 * gauss(abs(x), 0.5) * erfc_scaled(z);
     return x > 0.0 ? 1.0 - y : y;
 }
