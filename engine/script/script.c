@@ -48,6 +48,30 @@ int script_error(lua_State *L, const char *fmt, ...) {
     return lua_error(L);
 }
 
+/* Axes count from 0 in the engine, dimensions from 1 in a script: "axis 0" is "dimension 1". */
+static void push_in_lua_words(lua_State *L, const char *text, size_t len) {
+    static const char word[] = "axis ";
+    const char *end = text + len;
+    luaL_Buffer b;
+    luaL_buffinit(L, &b);
+    for (const char *at; (at = strstr(text, word)) && at < end;) {
+        char *behind;
+        long axis = strtol(at + strlen(word), &behind, 10);
+        luaL_addlstring(&b, text, (size_t)(at - text));
+        text = at + strlen(word);
+        if (behind == text || axis < 0) {
+            luaL_addstring(&b, word);
+        } else {
+            char number[48];
+            snprintf(number, sizeof number, "dimension %ld", axis + 1);
+            luaL_addstring(&b, number);
+            text = behind;
+        }
+    }
+    luaL_addlstring(&b, text, (size_t)(end - text));
+    luaL_pushresult(&b);
+}
+
 static int raise_text(lua_State *L, const char *text) {
     script_push_where(L);
     /* The engine may have put the same place at the end: " (file:line)". */
@@ -69,7 +93,7 @@ static int raise_text(lua_State *L, const char *text) {
         lua_pushfstring(L, "%s: ", name);
         lua_concat(L, 2);
     }
-    lua_pushlstring(L, text, len);
+    push_in_lua_words(L, text, len);
     lua_concat(L, 2);
     return lua_error(L);
 }
