@@ -39,7 +39,13 @@ local function definition(name, value)
     local lines, at = lines_of(file), info.linedefined
     if type(value) == "table" then -- above the constructor stands the class
         local last = name:match("[^.]+$")
-        while at > 0 and not lines[at]:match("%f[%w_]" .. last .. "%s*=") do at = at - 1 end
+        local assigned = "%f[%w_]" .. last .. "%s*="
+        while at > 0 and not lines[at]:match(assigned) do at = at - 1 end
+        if at == 0 then -- a class made by a function above
+            at = info.linedefined
+            while lines[at] and not lines[at]:match(assigned) do at = at + 1 end
+            if not lines[at] then return nil end
+        end
     end
     return lines, at
 end
@@ -60,6 +66,16 @@ local function plain(name, line)
     return line
 end
 
+-- The fields of a class of options that is described in the same file.
+local function add_fields(texts, lines, class)
+    local at = 1
+    while lines[at] and lines[at] ~= "---@class " .. class do at = at + 1 end
+    while lines[at + 1] and lines[at + 1]:match("^%-%-%-@field ") do
+        at = at + 1
+        texts[#texts + 1] = "        " .. plain("", (lines[at]:gsub("^%-%-%-", ""))):sub(2)
+    end
+end
+
 -- The comment above a definition.
 local function from_comment(name, value)
     local lines, at = definition(name, value)
@@ -73,6 +89,8 @@ local function from_comment(name, value)
         local text, overload = plain(name, (lines[i]:gsub("^%s*%-%-%-%s?", "")))
         signature = overload or signature
         if text then texts[#texts + 1] = "    " .. text end
+        local class = lines[i]:match("options%??:? *([%w_.]+)")
+        if class then add_fields(texts, lines, class) end
     end
     return signature .. (#texts > 0 and "\n" or "") .. table.concat(texts, "\n")
 end

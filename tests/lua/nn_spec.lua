@@ -487,3 +487,16 @@ describe("functional", function()
         check.equal(F.l1_loss(mare.zeros(1), mare.ones(1)):item(), 1)
     end)
 end)
+
+describe("help", function()
+    for _, module in ipairs { "nn", "optim", "data", "metrics", "train" } do
+        it("knows all of mare." .. module, function()
+            for name, value in pairs(mare[module]) do
+                local kind = type(value)
+                if kind == "function" or kind == "table" and (rawget(value, "_name")) then
+                    check.truthy(mare.help(module .. "." .. name), module .. "." .. name)
+                end
+            end
+        end)
+    end
+end)

@@ -160,6 +160,7 @@ describe("Trainer", function()
 
     it("stops at a loss that is not a number, and names the step and the last finite one",
         function()
+            if os.getenv "MARE_EAGER" == "1" then skip "the first NaN is an error already" end
             local values = {}
             for i = 1, 8 do values[i] = { i, i == 7 and 0 / 0 or 1 } end
             local set = data.TensorDataset { mare.tensor(values), mare.zeros(8, 1) }

@@ -64,6 +64,7 @@ local function fan_uniform(shape, fan_in)
     return mare.uniform(shape, -bound, bound)
 end
 
+---x W^T + b over the last dimension.
 ---@class mare.nn.Linear: mare.nn.Module
 ---@field weight mare.tensor [outputs, inputs]
 ---@field bias? mare.tensor [outputs]
@@ -99,11 +100,11 @@ end
 ---@field groups? integer default 1
 ---@field bias? boolean default true
 
----Conv2d(inputs, outputs, kernel, options) over [N, inputs, H, W].
+---Convolution over [N, inputs, H, W].
 ---@class mare.nn.Conv2d: mare.nn.Module
 ---@field weight mare.tensor [outputs, inputs / groups, h, w]
 ---@field bias? mare.tensor [outputs]
----@overload fun(i: integer, o: integer, k: mare.pair, options?: mare.nn.conv): mare.nn.Conv2d
+---@overload fun(inputs, outputs, kernel: mare.pair, options?: mare.nn.conv): mare.nn.Conv2d
 layers.Conv2d = Module:extend("Conv2d")
 
 function layers.Conv2d:init(inputs, outputs, kernel, options)
@@ -200,10 +201,12 @@ end
 ---@field dilation? mare.pair of MaxPool2d, default 1
 ---@field count_include_pad? boolean of AvgPool2d, default true
 
+---The largest of each window of [N, C, H, W].
 ---@class mare.nn.MaxPool2d: mare.nn.Module
 ---@overload fun(kernel: mare.pair, options?: mare.nn.pool): mare.nn.MaxPool2d
 layers.MaxPool2d = pool_class("MaxPool2d", F.max_pool2d, { "dilation" })
 
+---The mean of each window of [N, C, H, W].
 ---@class mare.nn.AvgPool2d: mare.nn.Module
 ---@overload fun(kernel: mare.pair, options?: mare.nn.pool): mare.nn.AvgPool2d
 layers.AvgPool2d = pool_class("AvgPool2d", F.avg_pool2d, { "count_include_pad" })
@@ -283,15 +286,18 @@ end
 ---@field affine? boolean default true: weight and bias
 ---@field track_running_stats? boolean default true
 
+---Batch norm of [N, C] or [N, C, L].
 ---@class mare.nn.BatchNorm1d: mare.nn.Module
 ---@overload fun(features: integer, options?: mare.nn.norm): mare.nn.BatchNorm1d
 layers.BatchNorm1d = norm_class("BatchNorm1d",
     { [2] = true, [3] = true, text = "[N, C] or [N, C, L]" })
 
+---Batch norm of [N, C, H, W].
 ---@class mare.nn.BatchNorm2d: mare.nn.Module
 ---@overload fun(features: integer, options?: mare.nn.norm): mare.nn.BatchNorm2d
 layers.BatchNorm2d = norm_class("BatchNorm2d", { [4] = true, text = "[N, C, H, W]" })
 
+---Dimensions `from` (default 2) to `to` (default the last) as one.
 ---@class mare.nn.Flatten: mare.nn.Module
 ---@overload fun(from?: integer, to?: integer): mare.nn.Flatten
 layers.Flatten = Module:extend("Flatten")
@@ -307,6 +313,7 @@ function layers.Flatten:extra()
     return ("%d, %d"):format(self.from, self.to_dim)
 end
 
+---In training sets elements to zero with probability p (default 0.5) and scales the rest.
 ---@class mare.nn.Dropout: mare.nn.Module
 ---@overload fun(p?: number): mare.nn.Dropout
 layers.Dropout = Module:extend("Dropout")
@@ -333,16 +340,59 @@ local function function_class(name, forward, default)
     return class
 end
 
+---max(x, 0).
+---@class mare.nn.ReLU: mare.nn.Module
+---@overload fun(): mare.nn.ReLU
 layers.ReLU = function_class("ReLU", F.relu)
-layers.LeakyReLU = function_class("LeakyReLU", F.leaky_relu, 0.01) -- (slope)
-layers.ELU = function_class("ELU", F.elu, 1) -- (alpha)
+
+---x where x > 0, else slope * x.
+---@class mare.nn.LeakyReLU: mare.nn.Module
+---@overload fun(slope?: number): mare.nn.LeakyReLU
+layers.LeakyReLU = function_class("LeakyReLU", F.leaky_relu, 0.01)
+
+---x where x > 0, else alpha * (exp(x) - 1).
+---@class mare.nn.ELU: mare.nn.Module
+---@overload fun(alpha?: number): mare.nn.ELU
+layers.ELU = function_class("ELU", F.elu, 1)
+
+---x times the normal distribution function of x.
+---@class mare.nn.GELU: mare.nn.Module
+---@overload fun(): mare.nn.GELU
 layers.GELU = function_class("GELU", F.gelu)
+
+---x * sigmoid(x).
+---@class mare.nn.SiLU: mare.nn.Module
+---@overload fun(): mare.nn.SiLU
 layers.SiLU = function_class("SiLU", F.silu)
+
+---1 / (1 + exp(-x)).
+---@class mare.nn.Sigmoid: mare.nn.Module
+---@overload fun(): mare.nn.Sigmoid
 layers.Sigmoid = function_class("Sigmoid", F.sigmoid)
+
+---Hyperbolic tangent.
+---@class mare.nn.Tanh: mare.nn.Module
+---@overload fun(): mare.nn.Tanh
 layers.Tanh = function_class("Tanh", F.tanh)
-layers.Softmax = function_class("Softmax", F.softmax, -1) -- (dim)
-layers.LogSoftmax = function_class("LogSoftmax", F.log_softmax, -1) -- (dim)
+
+---Softmax over a dimension, default the last.
+---@class mare.nn.Softmax: mare.nn.Module
+---@overload fun(dim?: integer): mare.nn.Softmax
+layers.Softmax = function_class("Softmax", F.softmax, -1)
+
+---Logarithm of the softmax over a dimension, default the last.
+---@class mare.nn.LogSoftmax: mare.nn.Module
+---@overload fun(dim?: integer): mare.nn.LogSoftmax
+layers.LogSoftmax = function_class("LogSoftmax", F.log_softmax, -1)
+
+---x itself.
+---@class mare.nn.Identity: mare.nn.Module
+---@overload fun(): mare.nn.Identity
 layers.Identity = function_class("Identity", function(x) return x end)
+
+---@class mare.nn.loss
+---@field reduction? "mean"|"sum"|"none" default "mean"
+---@field label_smoothing? number of CrossEntropyLoss, default 0
 
 --- Modules of losses: options go to the function, which checks them.
 local function loss_class(name, forward, known)
@@ -352,12 +402,30 @@ local function loss_class(name, forward, known)
     return class
 end
 
+---Of scores [N, C, ...] and classes from 0 [N, ...] or probabilities [N, C, ...].
+---@class mare.nn.CrossEntropyLoss: mare.nn.Module
+---@overload fun(options?: mare.nn.loss): mare.nn.CrossEntropyLoss
 layers.CrossEntropyLoss = loss_class("CrossEntropyLoss", F.cross_entropy,
     { label_smoothing = true, reduction = true })
+---Of logarithms of probabilities [N, C, ...] and classes from 0 [N, ...].
+---@class mare.nn.NLLLoss: mare.nn.Module
+---@overload fun(options?: mare.nn.loss): mare.nn.NLLLoss
 layers.NLLLoss = loss_class("NLLLoss", F.nll_loss, { reduction = true })
+---Mean of squared differences.
+---@class mare.nn.MSELoss: mare.nn.Module
+---@overload fun(options?: mare.nn.loss): mare.nn.MSELoss
 layers.MSELoss = loss_class("MSELoss", F.mse_loss, { reduction = true })
+---Mean of absolute differences.
+---@class mare.nn.L1Loss: mare.nn.Module
+---@overload fun(options?: mare.nn.loss): mare.nn.L1Loss
 layers.L1Loss = loss_class("L1Loss", F.l1_loss, { reduction = true })
+---Binary cross-entropy of probabilities.
+---@class mare.nn.BCELoss: mare.nn.Module
+---@overload fun(options?: mare.nn.loss): mare.nn.BCELoss
 layers.BCELoss = loss_class("BCELoss", F.bce_loss, { reduction = true })
+---Binary cross-entropy of scores, without overflow.
+---@class mare.nn.BCEWithLogitsLoss: mare.nn.Module
+---@overload fun(options?: mare.nn.loss): mare.nn.BCEWithLogitsLoss
 layers.BCEWithLogitsLoss = loss_class("BCEWithLogitsLoss", F.bce_with_logits, { reduction = true })
 
 ---Modules one after the other: Sequential{a, b}, Sequential(a, b), or with names

@@ -18,6 +18,10 @@
 local mare = require "mare"
 local private = require("mare.core").private
 
+---What all layers and models are. local Net = nn.Module:extend("Net"), then Net:init(...) and
+---Net:forward(...); Net(...) makes one, and calling that runs forward. Methods: parameters,
+---named_parameters, buffers, children, named_modules, num_parameters, parameter, buffer, train,
+---eval, freeze, unfreeze, zero_grad, apply, to, state_dict, load_state_dict, save, load.
 ---@class mare.nn.Module
 ---@field training boolean whether the module is in training mode
 local Module = { _name = "Module", training = true }
