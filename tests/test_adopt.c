@@ -178,7 +178,10 @@ static void engine_works(dev_device *d) {
         cr_expect(got[i] == (1000 + i) * 3 + i + 2);
     double seconds;
     OK(dev_record(d, &r));
-    OK(mad(r, p, bx, by, 50, 3, 1));
+    for (int i = 0; i < 300; i++) { /* more than one pool of descriptors and parameters */
+        OK(mad(r, p, bx, by, 50, 3, 1));
+        dev_cmd_barrier(r);
+    }
     OK(dev_submit_timed(r, &seconds));
     cr_expect(seconds > 0);
     dev_buffer_release(bx);

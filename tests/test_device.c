@@ -1,6 +1,7 @@
-#define _POSIX_C_SOURCE 200809L
+#define _GNU_SOURCE
 #include "device_kit.h"
 
+#include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
 
@@ -80,6 +81,26 @@ Test(device, chooses_by_index_name_and_type) {
     free(list);
 }
 
+/* What a device could do is turned on, unless it was switched off. */
+Test(device, turns_on_what_there_is) {
+    dev_caps *list, want;
+    int n;
+    OK(dev_list(&list, &n, &err));
+    static const char *const words[] = {"", "-float16,-storage8,-subgroup_size,binding=1m"};
+    for (int k = 0; k < 2; k++) {
+        want = list[0];
+        OK(dev_caps_apply(&want, words[k], &err));
+        dev_device *d;
+        OK(dev_create(&(dev_options){.device = "0", .caps = words[k]}, &err, &d));
+        const dev_caps *c = dev_get_caps(d);
+        for (int i = 0; i < DEV_FEATURES; i++)
+            cr_expect(c->has[i] == want.has[i], "%s", dev_feature_name((dev_feature)i));
+        cr_expect(c->binding == want.binding && c->workgroup == want.workgroup);
+        dev_destroy(d);
+    }
+    free(list);
+}
+
 Test(device, no_driver_is_an_error_that_helps) {
     dev_caps *list;
     int n;
@@ -90,6 +111,26 @@ Test(device, no_driver_is_an_error_that_helps) {
     FAILS(MARE_E_NO_DEVICE, "/nonexistent/driver.json", dev_list(&list, &n, &err));
     cr_expect(list == NULL && n == 0);
     FAILS(MARE_E_NO_DEVICE, "no driver", dev_create(NULL, &err, &d));
+}
+
+static bool loader_hidden;
+
+/* Stands before the C library's, so that a test can take the Vulkan loader away. */
+void *dlopen(const char *name, int flags) {
+    void *(*next)(const char *, int);
+    *(void **)&next = dlsym(RTLD_NEXT, "dlopen");
+    return loader_hidden && name && !strncmp(name, "libvulkan.so", 12) ? NULL : next(name, flags);
+}
+
+Test(device, no_loader_is_an_error_that_helps) {
+    dev_caps *list;
+    int n;
+    dev_device *d;
+    loader_hidden = true;
+    FAILS(MARE_E_NO_DEVICE, "no Vulkan loader", dev_list(&list, &n, &err));
+    cr_expect(list == NULL && n == 0 && strstr(err.text, "libvulkan1"));
+    FAILS(MARE_E_NO_DEVICE, "no Vulkan loader", dev_create(NULL, &err, &d));
+    cr_expect(d == NULL);
 }
 
 /* ---- MARE_CAPS ---------------------------------------------------------------------------- */

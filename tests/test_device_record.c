@@ -182,6 +182,37 @@ Test(device_record, release_in_flight) {
     }
 }
 
+/* Two neighbours, the second still written by the device, become one range: what the host puts
+ * there next must not be overwritten by the old work. */
+Test(device_record, joined_memory_remembers_its_use) {
+    dev_device *d = open_caps(NULL);
+    dev_pipeline *p = kernel_make(d, 32, 0);
+    enum { N = 20000, BYTES = (N * 4 + 255) / 256 * 256 };
+    static uint32_t host[BYTES / 2], got[BYTES / 2];
+    dev_buffer *x = buffer_of(d, BYTES, host), *a = buffer_of(d, BYTES, host),
+               *b = buffer_of(d, BYTES, host), *c = buffer_of(d, BYTES, host);
+    cr_assert(a->at->after == b->at);
+    range *first = a->at;
+    dev_recorder *r;
+    OK(dev_record(d, &r));
+    OK(mad(r, p, x, b, N, 3, 2000));
+    OK(dev_submit(r));
+    dev_buffer_release(b);
+    dev_buffer_release(a);
+    for (uint32_t i = 0; i < BYTES / 2; i++)
+        host[i] = i;
+    b = buffer_of(d, 2 * BYTES, host);
+    cr_assert(b->at == first);
+    OK(dev_wait(d));
+    OK(dev_download(d, b, 0, got, 2 * BYTES));
+    cr_expect(!memcmp(got, host, 2 * BYTES));
+    dev_buffer_release(b);
+    dev_buffer_release(c);
+    dev_buffer_release(x);
+    dev_pipeline_destroy(p);
+    close_clean(d);
+}
+
 static double now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);

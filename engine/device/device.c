@@ -207,6 +207,9 @@ static mare_status device_make(dev_device *d, const candidate *c, const dev_opti
     dev_caps caps = c->caps;
     mare_status s = dev_caps_apply(&caps, o->caps, d->e);
     if (s) return s;
+    /* A layer older than an extension can only warn of it, so the extension stays off. */
+    if (d->messenger && d->messages.layer < VK_MAKE_API_VERSION(0, 1, 3, 255))
+        caps.has[DEV_COOP_MATRIX] = false;
     d->physical = c->physical;
     d->family = pick_family(&d->vk, d->physical);
     uint32_t version = device_version(&d->vk, d->physical);

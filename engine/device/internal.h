@@ -51,7 +51,8 @@ typedef struct vk_instance {
 /* Messages of the validation layer; its callback may come from any thread. */
 typedef struct validation {
     pthread_mutex_t lock;
-    int count; /* -1: asked for, but the layer is not installed */
+    int count;      /* -1: asked for, but the layer is not installed */
+    uint32_t layer; /* the version of Vulkan that the layer knows */
     char last[2048];
     char shown[2048]; /* the copy that the caller reads */
 } validation;

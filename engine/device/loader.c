@@ -100,16 +100,16 @@ static VKAPI_ATTR VkBool32 VKAPI_CALL on_message(VkDebugUtilsMessageSeverityFlag
     return VK_FALSE;
 }
 
-static bool layer_installed(const char *name) {
-    uint32_t n = 0;
-    if (vkEnumerateInstanceLayerProperties(&n, NULL) || !n) return false;
+/* The version of Vulkan that a layer was written for; 0: it is not installed. */
+static uint32_t layer_version(const char *name) {
+    uint32_t n = 0, version = 0;
+    if (vkEnumerateInstanceLayerProperties(&n, NULL) || !n) return 0;
     VkLayerProperties *p = calloc(n, sizeof *p);
-    bool there = false;
     if (p && vkEnumerateInstanceLayerProperties(&n, p) >= 0)
-        for (uint32_t i = 0; i < n && !there; i++)
-            there = !strcmp(p[i].layerName, name);
+        for (uint32_t i = 0; i < n; i++)
+            if (!strcmp(p[i].layerName, name)) version = p[i].specVersion;
     free(p);
-    return there;
+    return version;
 }
 
 static bool layer_extension(const char *layer, const char *name) {
@@ -156,7 +156,8 @@ mare_status vk_instance_create(vk_instance *vi, validation *v, VkDebugUtilsMesse
                                         .enabledValidationFeatureCount = 1,
                                         .pEnabledValidationFeatures = enables};
     const char *names[2] = {VK_EXT_DEBUG_UTILS_EXTENSION_NAME};
-    bool on = v && layer_installed(layer) && layer_extension(layer, names[0]);
+    if (v) v->layer = layer_version(layer);
+    bool on = v && v->layer && layer_extension(layer, names[0]);
     if (v && !on) v->count = -1;
     if (on) {
         info.enabledLayerCount = 1;

@@ -3,8 +3,8 @@
  *
  * Work runs in the order of submission, and every submission starts with a barrier against the
  * ones before. So the memory of a released buffer can serve the next one at once, even while the
- * device still reads it; only the host, writing directly, and the driver, taking a block back,
- * have to look at `last_use`. */
+ * device still reads it; only the host, writing directly, has to look at `last_use`, and the
+ * driver gets a block back when the device is idle. */
 #include "device/internal.h"
 
 #include <stdio.h>
@@ -223,12 +223,12 @@ static void block_destroy(dev_device *d, block *b) {
     free(b);
 }
 
-/* Gives back the blocks that hold no buffer and that the device is done with. */
+/* Gives back the blocks that hold no buffer. The device is idle. */
 static void trim(dev_device *d) {
     for (block *b = d->mem.blocks, *next; b; b = next) {
         next = b->next;
         range *r = b->first;
-        if (r->owner || r->after || r->last_use > d->completed) continue;
+        if (r->owner || r->after) continue;
         bin_take(r);
         block_destroy(d, b);
     }
