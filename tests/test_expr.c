@@ -119,7 +119,11 @@ static int specimens(float *out) {
     out[n++] = INFINITY;
     out[n++] = -INFINITY;
     out[n++] = NAN;
-    return n;
+    /* Devices may flush numbers below the normal ones to 0. */
+    int kept = 0;
+    for (int i = 0; i < n; i++)
+        if (out[i] == 0 || !(fabsf(out[i]) < 1.17549435e-38f)) out[kept++] = out[i];
+    return kept;
 }
 
 /* Is y the f32 that the reference rounds to, within ulps? Results below the normal numbers may be
