@@ -227,6 +227,25 @@ describe("mnist", function()
         end)
     end)
 
+    it("takes no download with a wrong checksum, and says why it failed", function()
+        check.in_folder(function(folder)
+            -- A curl that brings something else.
+            mare.fs.mkdir(folder .. "/bin")
+            mare.fs.write(folder .. "/bin/curl",
+                '#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\necho other > "$2"\n')
+            os.execute(("chmod +x '%s/bin/curl'"):format(folder))
+            local child = assert(io.popen(("MARE_DATA= XDG_CACHE_HOME='%s' PATH='%s/bin':$PATH "
+                .. "'%s' -e 'print(select(2, pcall(mare.data.mnist)))'"):format(folder, folder,
+                arg[-1])))
+            local text = child:read("a")
+            child:close()
+            check.truthy(text:find("train%-images%-idx3%-ubyte.gz: the checksum is wrong"), text)
+            check.truthy(text:find("Put its four files", 1, true), text)
+            check.truthy(not mare.fs.exists(folder
+                .. "/mare/data/mnist/train-images-idx3-ubyte.gz"))
+        end)
+    end)
+
     it("refuses truncated files and labels that are not those of the images", function()
         check.in_folder(function(folder)
             write_mnist(folder, 5)
