@@ -32,20 +32,13 @@ print("device: " .. mare.device().name)
 local find = options.digits and data.digits or data.mnist
 local train_set, test_set = find { dir = options.data, limit = options.limit, seed = options.seed }
 
-local Net = nn.Module:extend("Net")
-function Net:init()
-    self.conv1 = nn.Conv2d(1, 32, 3, { padding = 1 })
-    self.conv2 = nn.Conv2d(32, 64, 3, { padding = 1 })
-    self.fc1 = nn.Linear(64 * 7 * 7, 128)
-    self.fc2 = nn.Linear(128, 10)
-end
-function Net:forward(x)
-    x = mare.max_pool2d(self.conv1(x):relu(), { kernel = 2 })
-    x = mare.max_pool2d(self.conv2(x):relu(), { kernel = 2 })
-    return self.fc2(self.fc1(x:flatten(2, -1)):relu())
-end
-
-local model = Net()
+local model = nn.Sequential {
+    nn.Conv2d(1, 32, 3, { padding = 1 }), nn.ReLU(), nn.MaxPool2d(2),
+    nn.Conv2d(32, 64, 3, { padding = 1 }), nn.ReLU(), nn.MaxPool2d(2),
+    nn.Flatten(),
+    nn.Linear(64 * 7 * 7, 128), nn.ReLU(),
+    nn.Linear(128, 10),
+}
 print(model)
 train.Trainer {
     model = model,
