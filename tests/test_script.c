@@ -1,8 +1,10 @@
 /* The Lua state inside a program, and the binary from outside: arguments, exit codes, REPL. */
-#define _POSIX_C_SOURCE 200809L
+#define _XOPEN_SOURCE 700
 #include "script/script.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -256,6 +258,68 @@ Test(binary, repl_from_a_pipe) {
         shell("printf 'setmetatable({}, { __tostring = function() error(\"no\") end })\\n' | $M"),
         1, "no");
     EXPECT(shell("$M < /dev/null"), 0, "");
+}
+
+/* Types keys into the binary on a terminal of its own, each when the prompt is there; gives what
+ * was shown. Ends it with Ctrl-D. */
+static void type_in_terminal(const char *const *keys, char *shown, size_t size) {
+    int terminal = posix_openpt(O_RDWR | O_NOCTTY);
+    cr_assert(terminal >= 0 && grantpt(terminal) == 0 && unlockpt(terminal) == 0);
+    const char *name = ptsname(terminal);
+    cr_assert(name);
+    pid_t child = fork();
+    if (child == 0) {
+        setsid();
+        int fd = open(name, O_RDWR); /* becomes the controlling terminal */
+        for (int i = 0; i < 3; i++)
+            dup2(fd, i);
+        close(terminal);
+        setenv("TERM", "xterm", 1);
+        execl(BINARY, "mare", (char *)NULL);
+        _exit(127);
+    }
+    size_t len = 0, seen = 0;
+    const char *last = "";
+    for (;;) {
+        struct pollfd wait = {.fd = terminal, .events = POLLIN};
+        if (poll(&wait, 1, 5000) == 0) { /* keys are lost while the terminal changes modes */
+            cr_assert(write(terminal, last, strlen(last)) == (ssize_t)strlen(last));
+            continue;
+        }
+        ssize_t n = len + 1 < size ? read(terminal, shown + len, size - 1 - len) : 0;
+        if (n <= 0) break;
+        len += (size_t)n;
+        shown[len] = 0;
+        if (!strstr(shown + seen, "mare> ") && !strstr(shown + seen, "... ")) continue;
+        seen = len;
+        nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+        last = *keys ? *keys++ : "\x04";
+        cr_assert(write(terminal, last, strlen(last)) == (ssize_t)strlen(last));
+    }
+    close(terminal);
+    int status = 0;
+    waitpid(child, &status, 0);
+    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %d: %s", status, shown);
+}
+
+Test(binary, repl_in_a_terminal, .timeout = 60) {
+    char folder[] = "/tmp/mare-state-XXXXXX";
+    static char shown[1 << 16];
+    cr_assert(mkdtemp(folder));
+    setenv("XDG_STATE_HOME", folder, 1);
+    /* A line, a block in two lines, a line given up, and an endless loop that Ctrl-C ends. */
+    type_in_terminal((const char *const[]){"6 * 7\n", "for i = 1, 2 do\n", "print('n' .. i) end\n",
+                                           "given up\x03", "'still ' .. 'here'\n", NULL},
+                     shown, sizeof shown);
+    cr_assert(strstr(shown, "42") && strstr(shown, "n2") && strstr(shown, "still here"), "%s",
+              shown);
+    /* The next one has the history: up, up, and the line that came before the last is run again. */
+    type_in_terminal((const char *const[]){"\x10\x10\x10\n", NULL}, shown, sizeof shown);
+    cr_assert(strstr(shown, "42"), "%s", shown);
+    result history = shell("cat %s/mare/history", folder);
+    cr_assert(strstr(history.text, "still"), "%s", history.text);
+    cr_assert(!strstr(history.text, "given"), "%s", history.text);
+    shell("rm -r %s", folder);
 }
 
 /* ---- Ctrl-C -------------------------------------------------------------------------------- */

@@ -320,6 +320,7 @@ static int searcher(lua_State *L) {
 }
 
 void script_install(lua_State *L) {
+    state(L); /* made first, it ends last: finalizers of scripts may still use tensors */
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
     lua_pushcfunction(L, open_core);
     lua_setfield(L, -2, "mare.core");

@@ -84,7 +84,12 @@ function repl.run(_, arm_interrupt)
     end
     local last
     while true do
-        local line = read(text and "   ... " or "mare> ")
+        local ok, line = pcall(read, text and "   ... " or "mare> ")
+        if not ok then -- Ctrl-C outside of the editing of a line
+            if line ~= "interrupted" then error(line, 0) end
+            arm_interrupt()
+            line = false
+        end
         if line == false then
             text = nil
             print()
