@@ -37,11 +37,23 @@ local KNOWN = {
     log = "string", log_every = "number", resume = "boolean", callbacks = "table",
     progress = "boolean",
 }
+-- What rows hold besides metrics.
+local RESERVED = {
+    loss = true, kind = true, epoch = true, step = true, batch = true, lr = true, seconds = true,
+    count = true, measured = true,
+}
 local NEEDED = { "model", "loss", "optimizer", "train_loader" }
 
 local function is_callable(value)
     local meta = getmetatable(value)
     return type(value) == "function" or type(meta) == "table" and meta.__call ~= nil
+end
+
+local function check_count(name, value, least)
+    if value and (not math.tointeger(value) or value < least) then
+        mare.fail("Trainer: %s must be a whole number, %d or more, not %s", name, least,
+            tostring(value))
+    end
 end
 
 local function check(options)
@@ -61,6 +73,14 @@ local function check(options)
     end
     local c = options.checkpoint
     if c and type(c.dir) ~= "string" then mare.fail("Trainer: checkpoint needs a dir") end
+    check_count("epochs", options.epochs, 1)
+    check_count("log_every", options.log_every, 0)
+    check_count("every", c and c.every, 1)
+    for _, name in ipairs { "train_loader", "val_loader" } do
+        if options[name] and #options[name] == 0 then
+            mare.fail("Trainer: the %s has no batch", name)
+        end
+    end
 end
 
 --- Names of the metrics in a fixed order.
@@ -69,6 +89,9 @@ local function metric_names(list)
     for name, f in pairs(list) do
         if type(name) ~= "string" or not is_callable(f) then
             mare.fail("Trainer: metrics is a table {name = function(output, target)}")
+        end
+        if RESERVED[name] or name:find("^val_") or name:find("[^%w_]") then
+            mare.fail("Trainer: a metric cannot be named '%s'", name)
         end
         names[#names + 1] = name
     end
@@ -300,8 +323,10 @@ local function run_all(self)
     self.stopped = self.epoch <= self.epochs
     if not self.stopped then return end
     if self.path then self:save() end
-    self.bar:finish(("stopped at step %d%s"):format(self.step,
-        self.path and "; resume goes on from " .. self.path or ""))
+    if self.bar then
+        self.bar:finish(("stopped at step %d%s"):format(self.step,
+            self.path and "; resume goes on from " .. self.path or ""))
+    end
 end
 
 ---Trains to the last epoch. The first Ctrl-C ends the run after the present step, with a
@@ -309,9 +334,7 @@ end
 ---@return table[] history one row an epoch
 function Trainer:run()
     self.started, self.stopping = mare.fs.time(), false
-    if self.resume and self.path and mare.fs.exists(self.path) then
-        self:load()
-    end
+    if self.resume and self.path and mare.fs.exists(self.path) then self:load() end
     if self.log_path then self.log = open_log(self.log_path, self.columns, self.log_bytes) end
     mare.on_interrupt(function()
         local first = not self.stopping
@@ -320,6 +343,7 @@ function Trainer:run()
     end)
     local ok, message = pcall(run_all, self)
     mare.on_interrupt(nil)
+    self.seconds, self.started = self:elapsed(), mare.fs.time()
     if self.log then
         self.log_bytes = self.log:size()
         self.log:close()

@@ -220,6 +220,12 @@ describe("Trainer", function()
         check.fails("epochs must be a number", Trainer, with("epochs", "3"))
         check.fails("checkpoint needs a dir", Trainer, with("checkpoint", {}))
         check.fails("metrics is a table", Trainer, with("metrics", { metrics.accuracy }))
+        check.fails("cannot be named 'lr'", Trainer, with("metrics", { lr = metrics.accuracy }))
+        check.fails("epochs must be a whole number, 1 or more, not 0", Trainer, with("epochs", 0))
+        check.fails("every must be a whole number", Trainer,
+            with("checkpoint", { dir = "x", every = 0 }))
+        check.fails("the train_loader has no batch", Trainer, with("train_loader",
+            data.DataLoader(train_set:first(3), { batch = 8, drop_last = true })))
         check.fails("must end in .csv or .jsonl", function()
             Trainer(with("log", "log.txt")):run()
         end)
