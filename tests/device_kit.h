@@ -11,8 +11,11 @@
 
 static mare_error err;
 
-/* A device with the validation layer on, when it is installed. */
+/* A device with the validation layer on, when it is installed; with its look at hazards from one
+ * submission to the next, which older layers do only when told so. */
 static inline dev_device *open_caps(const char *caps) {
+    setenv("VK_LAYER_ENABLES", "VALIDATION_CHECK_ENABLE_SYNCHRONIZATION_VALIDATION_QUEUE_SUBMIT",
+           0);
     dev_options o = {.device = getenv("MARE_DEVICE"), .caps = caps, .validate = true};
     dev_device *d = NULL;
     cr_assert(dev_create(&o, &err, &d) == MARE_OK, "%s", err.text);
