@@ -32,8 +32,8 @@ void main() {
 
 #else
 
-// A group a row, or a part of a long one. The group reads the indices 32 to an invocation, and notes
-// those of its row as bits; then every invocation adds up its column.
+// A group a row, or a part of a long one. The group reads the indices 32 to an invocation, and
+// notes those of its row as bits; then every invocation adds up its column.
 shared uint hits[gl_WorkGroupSize.x];
 shared uint found;
 

@@ -1,5 +1,5 @@
-// dst = value everywhere, but src where coordinate = start + c * step with c inside src. Words of any
-// dtype. Axes are given outermost first.
+// dst = value everywhere, but src where coordinate = start + c * step with c inside src. Words of
+// any dtype. Axes are given outermost first.
 #include "mare.glsl"
 
 layout(std140, binding = 0) uniform Params {

@@ -1,5 +1,5 @@
-// y = the largest of each window of x; with TAKE: of v, the element at the place where x is largest.
-// PADDED: some window reaches past the image.
+// y = the largest of each window of x; with TAKE: of v, the element at the place where x is
+// largest. PADDED: some window reaches past the image.
 layout(std430, binding = 1) readonly buffer InX { float X[]; };
 #ifdef TAKE
 layout(std430, binding = 2) readonly buffer InV { float V[]; };

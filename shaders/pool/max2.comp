@@ -1,5 +1,5 @@
-// Windows of 2 x 2 with stride 2 and no padding, the usual case: an invocation does PER windows of a
-// row, read as vectors, with one division. GRAD: writes gx over the windows' elements instead.
+// Windows of 2 x 2 with stride 2 and no padding, the usual case: an invocation does PER windows of
+// a row, read as vectors, with one division. GRAD: writes gx over the windows' elements instead.
 #include "mare.glsl"
 
 layout(std140, binding = 0) uniform Params {
@@ -49,7 +49,9 @@ float largest(vec2 upper, vec2 lower, out uint which) {
     return best;
 }
 
-vec4 spread(uint which, float g) { return mix(vec4(0.0), vec4(g), equal(uvec4(which), uvec4(0, 1, 2, 3))); }
+vec4 spread(uint which, float g) {
+    return mix(vec4(0.0), vec4(g), equal(uvec4(which), uvec4(0, 1, 2, 3)));
+}
 
 void main() {
     uint i = global_index();

@@ -4,7 +4,8 @@
 bool is_nan(float x) { return (floatBitsToUint(x) & 0x7fffffffu) > 0x7f800000u; }
 
 // Place in its image of the first largest element of window (y, x), and its value; a NaN is larger
-// than all. -1 and -infinity when the window lies in the padding altogether. X is read from `base` on.
+// than all. -1 and -infinity when the window lies in the padding altogether. X is read from `base`
+// on.
 int largest(uint base, int y, int x, out float value) {
     int place = -1;
     value = uintBitsToFloat(0xff800000u);

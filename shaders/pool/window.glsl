@@ -1,5 +1,5 @@
-// The geometry of pooling windows. All that is fixed for a layer is a specialisation constant, so that
-// small windows unroll.
+// The geometry of pooling windows. All that is fixed for a layer is a specialisation constant, so
+// that small windows unroll.
 #include "mare.glsl"
 
 layout(constant_id = 1) const int KH = 1;
