@@ -67,7 +67,7 @@ Test(conv, every_kernel) {
         ran += convolve(&c, cases[i], cases[i].c == 16);
     printf("%d kernels run\n", ran);
     cr_expect_gt(ran, 400);
-    checker_close(&c);
+    cr_expect(checker_close(&c), "the validation layer had messages");
 }
 
 /* No image: nothing to compute, but the gradient of the weights is zero. */
@@ -76,7 +76,7 @@ Test(conv, empty) {
     cr_assert(checker_open(&c, NULL), "%s", c.error.text);
     int ran = convolve(&c, (conv_case){0, 3, 5, 4, 2, 3, 3, {{1, 1}, {1, 1}, {1, 1}, 1}, 0}, false);
     cr_expect_gt(ran, 0);
-    checker_close(&c);
+    cr_expect(checker_close(&c), "the validation layer had messages");
 }
 
 static void refused(checker *c, node *n, mare_status status, const char *words) {
@@ -123,5 +123,5 @@ Test(conv, refusals) {
     cr_expect_null(checker_read(&c, far));
     cr_expect_eq(c.error.code, MARE_E_UNSUPPORTED, "%s", c.error.text);
     graph_scope_end(g);
-    checker_close(&c);
+    cr_expect(checker_close(&c), "the validation layer had messages");
 }

@@ -47,7 +47,7 @@ Test(matmul, every_kernel) {
                        sizes[i][0] == 40 || sizes[i][0] == 37);
     printf("%d kernels run\n", ran);
     cr_expect_gt(ran, 300);
-    checker_close(&c);
+    cr_expect(checker_close(&c), "the validation layer had messages");
 }
 
 Test(matmul, batches) {
@@ -63,7 +63,7 @@ Test(matmul, batches) {
             shape_of(8, (int64_t)1, (int64_t)3, (int64_t)1, (int64_t)3, (int64_t)2, (int64_t)2,
                      (int64_t)6, (int64_t)4),
             false);
-    checker_close(&c);
+    cr_expect(checker_close(&c), "the validation layer had messages");
 }
 
 /* Launches nothing for an empty result; an empty sum is zero. */
@@ -75,7 +75,7 @@ Test(matmul, empty) {
     cr_expect_eq(product(&c, shape_of(3, (int64_t)0, (int64_t)2, (int64_t)3), matrix(3, 2), false),
                  0);
     cr_expect_gt(product(&c, matrix(3, 0), matrix(0, 4), false), 0);
-    checker_close(&c);
+    cr_expect(checker_close(&c), "the validation layer had messages");
 }
 
 /* More groups than one axis takes, on the device itself. */
@@ -89,7 +89,7 @@ Test(matmul, many_groups) {
     int k = check_variants(&c, &caps, (input_layout[2]){LAID_PLAIN, LAID_SPARSE}, make_product, &f,
                            3, message, sizeof message);
     cr_expect_gt(k, 0, "%s", message);
-    checker_close(&c);
+    cr_expect(checker_close(&c), "the validation layer had messages");
 }
 
 /* Infinities and NaN in the last row and column stay there: what fills up a tile is not counted. */
@@ -113,7 +113,7 @@ Test(matmul, not_finite) {
         for (int j = 0; j < N; j++)
             cr_assert_eq(!!isfinite(x[i * N + j]), i < M - 1 && j < N - 1, "element %d, %d", i, j);
     graph_scope_end(&c.g);
-    checker_close(&c);
+    cr_expect(checker_close(&c), "the validation layer had messages");
 }
 
 static void refused(checker *c, node *n, mare_status status, const char *words) {
@@ -141,5 +141,5 @@ Test(matmul, refusals) {
     refused(&c, op_matmul(g, a, op_cast(g, b, MARE_I32)), MARE_E_DTYPE, "f32 and i32");
     cr_expect_null(op_matmul(g, NULL, a));
     graph_scope_end(g);
-    checker_close(&c);
+    cr_expect(checker_close(&c), "the validation layer had messages");
 }
