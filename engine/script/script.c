@@ -73,6 +73,7 @@ static void push_in_lua_words(lua_State *L, const char *text, size_t len) {
 }
 
 static int raise_text(lua_State *L, const char *text) {
+    if (!*text) text = "the engine gave no reason (is the host's memory used up?)";
     script_push_where(L);
     /* The engine may have put the same place at the end: " (file:line)". */
     size_t where = lua_rawlen(L, -1), len = strlen(text);
@@ -211,8 +212,9 @@ void script_push_function(lua_State *L, script *s, const char *name, lua_CFuncti
 
 void script_register(lua_State *L, script *s, const luaL_Reg *functions) {
     for (; functions && functions->name; functions++) {
-        script_push_function(L, s, functions->name, functions->func);
-        lua_setfield(L, -2, functions->name);
+        const char *name = functions->name; /* events are called what they do: "tostring" */
+        script_push_function(L, s, strncmp(name, "__", 2) ? name : name + 2, functions->func);
+        lua_setfield(L, -2, name);
     }
 }
 
