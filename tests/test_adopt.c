@@ -2,6 +2,8 @@
 /* A host with a Vulkan device of its own hands it to the engine, and goes on with it afterwards. */
 #include "device_kit.h"
 
+#include <mare/mare.h>
+
 #include <stdio.h>
 
 TestSuite(adopt, .timeout = 120);
@@ -227,6 +229,57 @@ Test(adopt, runs_on_a_device_of_the_host_and_gives_it_back) {
     dev_destroy(d);
     engine_works(d2);
     dev_destroy(d2);
+    host_works(&h);
+    host_close(&h);
+}
+
+/* Through the public API alone: a net of the game's trains on the game's device, which goes on. */
+Test(adopt, trains_on_a_device_of_the_host) {
+    host h;
+    host_instance(&h);
+    VkPhysicalDeviceTimelineSemaphoreFeatures timeline = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES,
+        .timelineSemaphore = VK_TRUE};
+    host_device(&h, &timeline, NULL, 0);
+    mare_vulkan_device v = hand_over(&h, &timeline);
+    mare_context *ctx;
+    mare_tensor *x, *y, *w, *p, *loss, *g, *d, *next;
+    cr_assert(mare_context_create(&(mare_options){.vulkan = &v}, &ctx) == MARE_OK);
+#define CALL(call) cr_assert((call) == MARE_OK, "%s", mare_last_error(ctx))
+    int64_t many[] = {16, 1}, one[] = {1, 1};
+    float xs[16], ys[16], zero = 0;
+    for (int i = 0; i < 16; i++) {
+        xs[i] = (float)i / 16;
+        ys[i] = 3 * xs[i];
+    }
+    CALL(mare_tensor_from(ctx, MARE_F32, 2, many, xs, &x));
+    CALL(mare_tensor_from(ctx, MARE_F32, 2, many, ys, &y));
+    CALL(mare_tensor_from(ctx, MARE_F32, 2, one, &zero, &w));
+    CALL(mare_set_requires_grad(w, true));
+    double first = 0, last = 0;
+    for (int step = 0; step < 20; step++) {
+        CALL(mare_matmul(x, w, &p));
+        CALL(mare_loss("mse", p, y, MARE_MEAN, &loss));
+        CALL(mare_backward(loss, NULL, false));
+        mare_no_grad(ctx, true);
+        CALL(mare_grad(w, &g));
+        CALL(mare_map_scalar("mul", 1, &g, 0.8, &d));
+        CALL(mare_map("sub", 2, (mare_tensor *[]){w, d}, &next));
+        CALL(mare_assign(w, next));
+        CALL(mare_set_grad(w, NULL));
+        mare_no_grad(ctx, false);
+        CALL(mare_tensor_item(loss, step ? &last : &first));
+        mare_tensor *made[] = {p, loss, g, d, next};
+        for (int i = 0; i < 5; i++)
+            mare_tensor_release(made[i]);
+        host_works(&h); /* a frame of the game, between two steps */
+    }
+    cr_expect(first > 1 && last < 1e-3 * first, "loss %g, then %g", first, last);
+    mare_tensor_release(x);
+    mare_tensor_release(y);
+    mare_tensor_release(w);
+    mare_context_destroy(ctx);
+    cr_expect(h.locks >= 20 && !h.locked);
     host_works(&h);
     host_close(&h);
 }
