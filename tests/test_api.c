@@ -156,6 +156,21 @@ Test(api, assignment_leaves_what_was_computed_before) {
         mare_tensor_release(all[i]);
 }
 
+Test(api, requiring_a_gradient_concerns_one_handle) {
+    mare_tensor *a = tensor(2, 3, six), *same, *y, *g;
+    OK(mare_reshape(a, 2, (int64_t[]){2, 3}, &same));
+    OK(mare_set_requires_grad(same, true));
+    cr_expect(mare_requires_grad(same));
+    cr_expect_not(mare_requires_grad(a));
+    y = map2("mul", same, a);
+    OK(mare_backward(y, a, false));
+    OK(mare_grad(same, &g));
+    expect_values(g, (double[]){1, 4, 9, 16, 25, 36}, 6);
+    mare_tensor *all[] = {a, same, y, g};
+    for (int i = 0; i < 4; i++)
+        mare_tensor_release(all[i]);
+}
+
 Test(api, second_backward_needs_the_graph_retained) {
     mare_tensor *w = tensor(1, 1, (float[]){3}), *g, *y, *loss;
     OK(mare_set_requires_grad(w, true));

@@ -327,25 +327,46 @@ mare_status mare_tensor_item(mare_tensor *t, double *out) {
 
 /* ---- Gradients ---------------------------------------------------------------------------- */
 
+/* A node of t's own over its value, so that what is set on it concerns no other handle: being a
+ * leaf is a matter of this handle alone. */
+static node *own_leaf(mare_context *ctx, node *value, bool requires_grad) {
+    node *n = node_new(&ctx->graph, op_find("detach"), &value, 1, NULL);
+    if (!n) return NULL;
+    n->leaf = true;
+    n->requires_grad = requires_grad;
+    return n;
+}
+
 mare_status mare_set_requires_grad(mare_tensor *t, bool on) {
-    if (!t || !t->ctx) return MARE_E_ARGUMENT;
-    t->ctx->error = (mare_error){0};
+    mare_context *ctx;
+    mare_status status = api_begin("requires_grad", 1, &t, &ctx);
+    if (status) return status;
     node *n = t->node;
-    if (!on) {
-        if (n->requires_grad && !n->leaf)
-            return error_set(&t->ctx->error, MARE_E_ARGUMENT,
-                             "requires_grad: %s is computed from tensors that require a gradient; "
-                             "detach it instead",
-                             n->op->name);
-        n->requires_grad = false;
-        return MARE_OK;
+    if (on && !dtype_is_float(n->dtype))
+        status =
+            error_set(&ctx->error, MARE_E_DTYPE, "requires_grad: a tensor of %s has no gradient",
+                      mare_dtype_name(n->dtype));
+    else if (!on && n->requires_grad && !n->leaf)
+        status = error_set(&ctx->error, MARE_E_ARGUMENT,
+                           "requires_grad: %s is computed from tensors that require a gradient; "
+                           "detach it instead",
+                           n->op->name);
+    else if (on != n->requires_grad) {
+        if (n->handles > 1) {
+            node *own = own_leaf(ctx, n, on);
+            if (!own)
+                status = ctx->error.code;
+            else {
+                bind(t, own);
+                unbind(n);
+            }
+        } else {
+            n->requires_grad = on;
+            n->leaf |= on;
+        }
     }
-    if (!dtype_is_float(n->dtype))
-        return error_set(&t->ctx->error, MARE_E_DTYPE,
-                         "requires_grad: a tensor of %s has no gradient",
-                         mare_dtype_name(n->dtype));
-    if (!n->requires_grad) n->requires_grad = n->leaf = true;
-    return MARE_OK;
+    graph_scope_end(&ctx->graph);
+    return status;
 }
 
 bool mare_requires_grad(const mare_tensor *t) {
@@ -439,13 +460,10 @@ mare_status mare_assign(mare_tensor *t, mare_tensor *value) {
     if (!value) status = error_set(&ctx->error, MARE_E_ARGUMENT, "assign: no value given");
     if (!status) status = check_like("assign", t, value);
     if (!status) {
-        /* a node of its own, since being a leaf is a matter of this handle alone */
-        node *old = t->node, *n = node_new(&ctx->graph, op_find("detach"), &value->node, 1, NULL);
+        node *old = t->node, *n = own_leaf(ctx, value->node, t->node->requires_grad);
         if (!n) {
             status = ctx->error.code;
         } else {
-            n->leaf = true;
-            n->requires_grad = old->requires_grad;
             n->lo = value->node->lo;
             n->hi = value->node->hi;
             n->grad =
