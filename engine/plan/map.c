@@ -9,11 +9,19 @@ enum { MAX_OPERANDS = 9, RESULT = 0 }; /* the result, then up to 8 inputs */
 
 /* How an operand is read or written. */
 typedef enum operand_class {
-    CLASS_WORD,   /* a constant in the parameter block */
-    CLASS_ONE,    /* the same element everywhere */
-    CLASS_ROW,    /* in the order of the result, from a multiple of 4 on */
-    CLASS_STRIDED /* anywhere */
+    CLASS_WORD,    /* a constant in the parameter block */
+    CLASS_ONE,     /* the same element everywhere */
+    CLASS_ROW,     /* in the order of the result, from a multiple of 4 on */
+    CLASS_STRIDED, /* anywhere */
+    /* Where four consecutive results always stand in one innermost row, a strided operand can also
+     * have for the four of them: */
+    CLASS_STRIDED_ONE, /* one element */
+    CLASS_STRIDED_ROW  /* four in a row, from a multiple of 4 on */
 } operand_class;
+
+static bool is_strided(operand_class c) {
+    return c >= CLASS_STRIDED;
+}
 
 /* The work: operands of one shape. */
 typedef struct work {
@@ -87,7 +95,27 @@ static operand_class classify(const operand *o) {
 static const char *block_type(mare_dtype t, operand_class c) {
     static const char *const rows[MARE_DTYPES] = {"vec4", "uvec2", "ivec4", "uint", "uint"};
     static const char *const single[MARE_DTYPES] = {"float", "uint", "int", "uint", "uint"};
-    return c == CLASS_ROW ? rows[t] : single[t];
+    return c == CLASS_ROW || c == CLASS_STRIDED_ROW ? rows[t] : single[t];
+}
+
+/* Finer classes for strided inputs whose innermost axis is a multiple of 4 elements long. */
+static operand_class refine(const operand *o) {
+    int inner = o->shape.rank - 1;
+    if (o->view.stride[inner] == 0) return CLASS_STRIDED_ONE;
+    bool row = o->view.stride[inner] == 1 && o->view.offset % 4 == 0;
+    for (int d = 0; d < inner; d++)
+        row = row && o->view.stride[d] % 4 == 0;
+    return row ? CLASS_STRIDED_ROW : CLASS_STRIDED;
+}
+
+/* Multiplier and shift with which (umulhi(n, multiplier) + n) >> shift is n / d for n < 2^31
+ * (Granlund and Montgomery, "Division by invariant integers using multiplication", 1994). */
+static void division(uint32_t d, uint32_t *multiplier, uint32_t *shift) {
+    uint32_t s = 0;
+    while (s < 32 && (uint64_t)1 << s < d)
+        s++;
+    *multiplier = (uint32_t)((((uint64_t)1 << 32) * (((uint64_t)1 << s) - d)) / d + 1);
+    *shift = s;
 }
 
 /* Defines USE_<name> for each m_<name> that the expression calls. */
@@ -142,8 +170,11 @@ static const char *defines(lowering *l, const work *w, const operand_class *clas
             text_add(&t, "ONE_%s(in%d, W(%d)); ", type, i, word[i]);
         else if (class[i] == CLASS_ROW)
             text_add(&t, "ROW_%s(in%d, W(%d) + i); ", type, i, word[i]);
-        else
+        else if (class[i] == CLASS_STRIDED)
             text_add(&t, "EACH_%s(in%d, places(W(%d), %d)); ", type, i, word[i], word[i] + 1);
+        else
+            text_add(&t, "%s_%s(in%d, place(W(%d), %d)); ",
+                     class[i] == CLASS_STRIDED_ONE ? "ONE" : "ROW", type, i, word[i], word[i] + 1);
     }
     text_add(&t, "\n");
     const char *out = t.failed ? NULL : lower_text(l, "%s", text_str(&t));
@@ -180,16 +211,19 @@ static mare_status emit(lowering *l, work w) {
     /* Operands in rows count elements alone, so only the strided ones hinder merging. */
     collapse(&w, strided);
     if (strided && w.o[RESULT].shape.rank == 0) {
-        w.o[RESULT].shape = shape_of(1, (int64_t)1);
+        w.o[RESULT].shape = shape_of(1, 1);
         for (int i = 0; i < w.n; i++)
             w.o[i].view.stride[0] = 0;
     }
-    int rank = strided ? w.o[RESULT].shape.rank : 0, words = 2 + rank;
+    int rank = strided ? w.o[RESULT].shape.rank : 0, words = 2 + 3 * rank;
+    if (rank && w.o[RESULT].shape.dim[rank - 1] % 4 == 0)
+        for (int i = 1; i < w.n; i++)
+            if (is_strided(class[i])) class[i] = refine(&w.o[i]);
     word[RESULT] = words;
-    if (class[RESULT] == CLASS_STRIDED) words += rank;
+    if (is_strided(class[RESULT])) words += rank;
     for (int i = 1; i < w.n; i++) {
         word[i] = words;
-        words += class[i] == CLASS_STRIDED ? 1 + rank : 1;
+        words += is_strided(class[i]) ? 1 + rank : 1;
     }
     words = (words + 3) / 4 * 4;
     const char *lines = defines(l, &w, class, word, words, strided != 0);
@@ -207,14 +241,19 @@ static mare_status emit(lowering *l, work w) {
     launch_spec(x, group);
     launch_u32(x, (uint32_t)count);
     launch_u32(x, first[RESULT]);
-    for (int d = 0; d < rank; d++)
-        launch_u32(x, (uint32_t)w.o[RESULT].shape.dim[d]);
+    for (int d = 0; d < rank; d++) {
+        uint32_t size = (uint32_t)w.o[RESULT].shape.dim[d], multiplier, shift;
+        division(size, &multiplier, &shift);
+        launch_u32(x, size);
+        launch_u32(x, multiplier);
+        launch_u32(x, shift);
+    }
     for (int i = 0; i < w.n; i++) {
         if (class[i] == CLASS_WORD)
             launch_dyn(x, w.o[i].constant, 0);
         else if (i != RESULT)
             launch_u32(x, first[i]);
-        for (int d = 0; d < rank && class[i] == CLASS_STRIDED; d++)
+        for (int d = 0; d < rank && is_strided(class[i]); d++)
             launch_i32(x, (int32_t)w.o[i].view.stride[d]);
     }
     while (x->n_params < words)

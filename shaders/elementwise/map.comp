@@ -11,7 +11,7 @@ layout(std140, binding = 0) uniform Params { uvec4 word[WORDS]; };
 #define W(i) word[(i) / 4][(i) % 4]
 #define COUNT W(0)
 #define OUT_FIRST W(1)
-#define SIZE(d) W(2 + (d))
+#define SIZE(d) W(2 + 3 * (d))
 
 BUFFERS
 
@@ -102,37 +102,55 @@ vec4 half_unpack(uvec2 w) {
 #define WORD_i32(i) take(ivec4(int(W(i))))
 
 #if RANK > 0
-uvec4 coord[RANK]; // of the four elements
+// n / SIZE(d), by the multiplier and shift that stand behind the size.
+uint quotient(uint n, int d) {
+    uint high, low;
+    umulExtended(n, W(3 + 3 * d), high, low);
+    return (high + n) >> W(4 + 3 * d);
+}
+
+#ifdef INNER4 // the four elements stand in one innermost row
+uint coord[RANK]; // of the first
 
 void find_coords(uint i) {
-#ifdef INNER4 // all four stand in one innermost row
-    uint rest = i;
     for (int d = RANK - 1; d > 0; d--) {
-        uint next = rest / SIZE(d);
-        coord[d] = uvec4(rest - next * SIZE(d));
-        rest = next;
+        uint next = quotient(i, d);
+        coord[d] = i - next * SIZE(d);
+        i = next;
     }
-    coord[0] = uvec4(rest);
-    coord[RANK - 1] += uvec4(0, 1, 2, 3);
+    coord[0] = i;
+}
+
+// Place of the first element, with strides from word s on.
+uint place(uint first, int s) {
+    for (int d = 0; d < RANK; d++)
+        first += coord[d] * W(s + d);
+    return first;
+}
+
+uvec4 places(uint first, int s) { return place(first, s) + uvec4(0, 1, 2, 3) * W(s + RANK - 1); }
 #else
+uvec4 coord[RANK];
+
+void find_coords(uint i) {
     // Past the end stands the last element again, so that no load leaves its buffer.
     uvec4 rest = min(uvec4(i) + uvec4(0, 1, 2, 3), uvec4(COUNT - 1u));
     for (int d = RANK - 1; d > 0; d--) {
-        uvec4 next = rest / SIZE(d);
+        uvec4 next = uvec4(quotient(rest.x, d), quotient(rest.y, d), quotient(rest.z, d),
+                           quotient(rest.w, d));
         coord[d] = rest - next * SIZE(d);
         rest = next;
     }
     coord[0] = rest;
-#endif
 }
 
-// Places of the four elements, with strides from word s on.
 uvec4 places(uint first, int s) {
     uvec4 p = uvec4(first);
     for (int d = 0; d < RANK; d++)
         p += coord[d] * W(s + d);
     return p;
 }
+#endif
 #endif
 
 T apply(SIGNATURE) { return T(EXPR); }
