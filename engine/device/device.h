@@ -22,19 +22,19 @@ typedef enum dev_type {
 
 /* Optional capabilities; the names in MARE_CAPS are those of dev_feature_name(). */
 typedef enum dev_feature {
-    DEV_STORAGE16,        /* 16-bit storage buffer access */
-    DEV_STORAGE8,         /* 8-bit storage buffer access */
-    DEV_FLOAT16,          /* f16 arithmetic */
-    DEV_INT8,             /* 8-bit integer arithmetic */
-    DEV_INT64,            /* 64-bit integer arithmetic */
-    DEV_SUBGROUP,         /* basic, vote, ballot, arithmetic and shuffle subgroup operations */
-    DEV_SUBGROUP_SIZE,    /* required subgroup size and full subgroups */
-    DEV_PUSH_DESCRIPTOR,  /* VK_KHR_push_descriptor */
-    DEV_BUFFER_ADDRESS,   /* buffer device addresses */
-    DEV_COOP_MATRIX,      /* VK_KHR_cooperative_matrix */
-    DEV_MEMORY_BUDGET,    /* VK_EXT_memory_budget */
-    DEV_TIMESTAMPS,       /* timestamp queries on the compute queue */
-    DEV_UNIFIED,          /* device memory that the host can map: no staging */
+    DEV_STORAGE16,       /* 16-bit storage buffer access */
+    DEV_STORAGE8,        /* 8-bit storage buffer access */
+    DEV_FLOAT16,         /* f16 arithmetic */
+    DEV_INT8,            /* 8-bit integer arithmetic */
+    DEV_INT64,           /* 64-bit integer arithmetic */
+    DEV_SUBGROUP,        /* basic, vote, ballot, arithmetic and shuffle subgroup operations */
+    DEV_SUBGROUP_SIZE,   /* required subgroup size and full subgroups */
+    DEV_PUSH_DESCRIPTOR, /* VK_KHR_push_descriptor */
+    DEV_BUFFER_ADDRESS,  /* buffer device addresses */
+    DEV_COOP_MATRIX,     /* VK_KHR_cooperative_matrix */
+    DEV_MEMORY_BUDGET,   /* VK_EXT_memory_budget */
+    DEV_TIMESTAMPS,      /* timestamp queries on the compute queue */
+    DEV_UNIFIED,         /* device memory that the host can map: no staging */
     DEV_FEATURES
 } dev_feature;
 
@@ -45,20 +45,20 @@ typedef struct dev_caps {
     dev_type type;
     uint32_t vendor, device_id, driver_version, api_version;
     uint8_t cache_uuid[16];
-    uint64_t memory;              /* bytes of the largest device-local heap */
+    uint64_t memory; /* bytes of the largest device-local heap */
     bool has[DEV_FEATURES];
-    uint32_t workgroup;           /* invocations a workgroup */
-    uint32_t workgroup_size[3];   /* and per axis */
-    uint32_t shared;              /* bytes of shared memory a workgroup */
-    uint32_t push_constants;      /* bytes */
-    uint32_t storage_buffers;     /* bindings a stage */
-    uint64_t binding;             /* bytes that one storage binding may cover */
-    uint64_t allocation;          /* bytes of the largest single allocation */
-    uint32_t groups[3];           /* workgroups an axis */
-    uint32_t subgroup;            /* default subgroup size */
+    uint32_t workgroup;                  /* invocations a workgroup */
+    uint32_t workgroup_size[3];          /* and per axis */
+    uint32_t shared;                     /* bytes of shared memory a workgroup */
+    uint32_t push_constants;             /* bytes */
+    uint32_t storage_buffers;            /* bindings a stage */
+    uint64_t binding;                    /* bytes that one storage binding may cover */
+    uint64_t allocation;                 /* bytes of the largest single allocation */
+    uint32_t groups[3];                  /* workgroups an axis */
+    uint32_t subgroup;                   /* default subgroup size */
     uint32_t subgroup_min, subgroup_max; /* with DEV_SUBGROUP_SIZE */
-    uint32_t offset_alignment;    /* of storage and uniform bindings, at most 256 */
-    double timestamp_ns;          /* nanoseconds a timestamp tick */
+    uint32_t offset_alignment;           /* of storage and uniform bindings, at most 256 */
+    double timestamp_ns;                 /* nanoseconds a timestamp tick */
 } dev_caps;
 
 /* Text for people: "cpu", "discrete", ... */
@@ -74,10 +74,10 @@ mare_status dev_caps_apply(dev_caps *caps, const char *text, mare_error *e);
 mare_status dev_list(dev_caps **out, int *count, mare_error *e);
 
 typedef struct dev_options {
-    const char *device;   /* index in dev_list's order, part of a name, or a type; null: first */
-    const char *caps;     /* dev_caps_apply() text; null: none */
-    uint64_t memory_cap;  /* bytes of device memory that may be taken; 0: no cap */
-    bool validate;        /* turn the Khronos validation layer on, when installed */
+    const char *device;  /* index in dev_list's order, part of a name, or a type; null: first */
+    const char *caps;    /* dev_caps_apply() text; null: none */
+    uint64_t memory_cap; /* bytes of device memory that may be taken; 0: no cap */
+    bool validate;       /* turn the Khronos validation layer on, when installed */
 } dev_options;
 
 /* Makes an instance and a device of its own, then adopts it. */

@@ -71,35 +71,35 @@ struct node {
     shape shape;
     int n_in;
     node **in;
-    const void *attr;      /* op->attr_size bytes; part of the structural hash */
+    const void *attr; /* op->attr_size bytes; part of the structural hash */
     int n_dyn;
     uint32_t dyn[MAX_DYN]; /* values that may change from step to step: in no hash */
     storage *store;        /* null until evaluated */
     view view;             /* into store */
     bool requires_grad;
-    bool leaf;             /* differentiation ends here: a parameter or plain data */
-    bool spent;            /* backward() went through: the graph behind may be let go */
-    node *grad;            /* of a leaf that requires it, after backward() */
-    int handles;           /* how many tensors name this node; its gradient goes with the last */
-    int64_t lo, hi;        /* known range of an integer tensor, when lo <= hi */
-    const char *file;      /* the script's line that made it; null when unknown */
+    bool leaf;        /* differentiation ends here: a parameter or plain data */
+    bool spent;       /* backward() went through: the graph behind may be let go */
+    node *grad;       /* of a leaf that requires it, after backward() */
+    int handles;      /* how many tensors name this node; its gradient goes with the last */
+    int64_t lo, hi;   /* known range of an integer tensor, when lo <= hi */
+    const char *file; /* the script's line that made it; null when unknown */
     int line;
-    int depth;             /* longest chain of nodes not evaluated that ends here */
-    uint64_t mark, index;  /* scratch for walks: see graph_order */
-    node *next;            /* scratch: list of nodes being freed */
+    int depth;            /* longest chain of nodes not evaluated that ends here */
+    uint64_t mark, index; /* scratch for walks: see graph_order */
+    node *next;           /* scratch: list of nodes being freed */
 };
 
 struct graph {
     mare_error *error;
-    VEC(node *) fresh;     /* nodes made since the scope opened, each with one reference */
+    VEC(node *) fresh; /* nodes made since the scope opened, each with one reference */
     int scopes;
-    int no_grad;           /* > 0: new nodes require no gradient */
-    uint64_t walks;        /* number of the newest walk, for node.mark */
-    size_t alive;          /* nodes alive */
-    rng random;            /* stream that random ops draw their counters from */
-    const char *file;      /* where the script is now, for new nodes; an interned string */
+    int no_grad;      /* > 0: new nodes require no gradient */
+    uint64_t walks;   /* number of the newest walk, for node.mark */
+    size_t alive;     /* nodes alive */
+    rng random;       /* stream that random ops draw their counters from */
+    const char *file; /* where the script is now, for new nodes; an interned string */
     int line;
-    map files;             /* interned file names, by hash */
+    map files; /* interned file names, by hash */
     arena strings;
     /* The ops that gradients need; set by ops_graph_init() of ops/ops.h. */
     node *(*add)(graph *g, node *a, node *b);
@@ -161,18 +161,20 @@ typedef struct op_case {
     shape in[4];
     double lo, hi;
     node *(*build)(graph *g, node **in);
-    mare_dtype dtype[4];  /* of each input; f32 by default */
+    mare_dtype dtype[4];       /* of each input; f32 by default */
     double lo_in[4], hi_in[4]; /* per input, when they differ from lo..hi (lo_in < hi_in) */
 } op_case;
 
 /* The whole truth about an op. */
 struct op {
     const char *name;
-    const char *doc;   /* one line: shapes, dtypes, what it computes */
+    const char *doc; /* one line: shapes, dtypes, what it computes */
     size_t attr_size;
-    bool (*infer)(graph *g, node *n); /* sets n->dtype, n->shape, n->lo/hi; false after graph_fail */
+    bool (*infer)(graph *g,
+                  node *n); /* sets n->dtype, n->shape, n->lo/hi; false after graph_fail */
     /* gx[i] = gradient of in[i] given gy, or null when there is none; false on failure. It may
-     * skip inputs with in[i]->requires_grad false. Null: the op has no gradient (integer results). */
+     * skip inputs with in[i]->requires_grad false. Null: the op has no gradient (integer results).
+     */
     bool (*vjp)(graph *g, node *n, node *gy, node **gx);
     /* For a view: where the result lies, given where input 0 lies; false when a copy is needed. */
     bool (*view)(const node *n, const view *in, view *out);

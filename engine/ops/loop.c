@@ -51,3 +51,15 @@ void loop_words(launch *x, const loop *a, bool with_out) {
     for (int i = 0; i < a->rank && with_out; i++)
         launch_i32(x, (int32_t)a->out[i]);
 }
+
+uint32_t loop_group(const lowering *l, int64_t length) {
+    uint32_t size = lower_workgroup(l);
+    if (l->caps->type == DEV_CPU) {
+        /* One SIMD vector: a CPU pays for a barrier by switching between vectors. */
+        uint32_t lanes = l->caps->subgroup >= 4 ? l->caps->subgroup : 8;
+        return size < lanes ? size : lanes;
+    }
+    while (size > 32 && size / 2 >= length)
+        size /= 2;
+    return size;
+}

@@ -19,5 +19,7 @@ operand loop_operand(const operand *o, const loop *a, const loop *b, bool input)
 bool loop_fits(const lowering *l, const operand *o);
 /* The loop as parameter words: sizes, input strides, output strides. */
 void loop_words(launch *x, const loop *a, bool with_out);
+/* Invocations of a workgroup that makes one result of `length` elements together. */
+uint32_t loop_group(const lowering *l, int64_t length);
 
 #endif

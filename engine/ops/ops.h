@@ -105,7 +105,7 @@ node *op_batch_norm(graph *g, node *x, node *mean, node *var, node *gamma, node 
 /* random.c: one Philox stream a context; each call draws its own counters. */
 node *op_uniform(graph *g, const shape *s, double lo, double hi);
 node *op_normal(graph *g, const shape *s, double mean, double std);
-node *op_bernoulli(graph *g, node *p); /* 1 with probability p, else 0; shape of p; bool */
+node *op_bernoulli(graph *g, node *p);  /* 1 with probability p, else 0; shape of p; bool */
 node *op_randperm(graph *g, int64_t n); /* i32, a random order of 0..n-1 */
 
 #endif

@@ -80,6 +80,8 @@ typedef struct job {
     const char *kind;
     operand in, out;
     loop kept, gone; /* gone: what is reduced; its output strides are 0 */
+    /* The second half of an argmax in parts: for each result, places to choose among. */
+    const operand *candidates;
 } job;
 
 static mare_status run(lowering *l, job *j);
@@ -88,7 +90,8 @@ static bool is_arg(const job *j) {
     return strncmp(j->kind, "arg", 3) == 0;
 }
 
-/* Results of `parts` pieces each, side by side in scratch memory; then those are reduced. */
+/* Results of `parts` pieces each, side by side in scratch memory; then those are reduced, or of
+ * places the best is picked. */
 static operand begin_parts(lowering *l, const job *j, int64_t parts, loop *kept) {
     shape s = shape_of(1, loop_count(&j->kept) * parts);
     int64_t stride = parts;
@@ -100,22 +103,14 @@ static operand begin_parts(lowering *l, const job *j, int64_t parts, loop *kept)
     return lower_scratch(l, j->out.dtype, &s);
 }
 
-static mare_status finish_parts(lowering *l, const job *j, const operand *scratch, const loop *kept,
-                                int64_t parts) {
-    job last = {.kind = j->kind, .in = *scratch, .out = j->out};
-    for (int d = 0; d < kept->rank; d++)
-        loop_add(&last.kept, kept->dim[d], kept->out[d], j->kept.out[d]);
-    loop_add(&last.gone, parts, 1, 0);
-    return run(l, &last);
-}
-
-/* One workgroup a result where its elements stand in a row or results are few; else one
- * invocation a result, neighbours side by side. */
+/* One workgroup a result where its elements stand in a row, or where results are few and do not
+ * stand in a row themselves; else one invocation a result, neighbours side by side. */
 static bool by_group(const job *j) {
-    int64_t length = loop_count(&j->gone);
-    int inner = j->gone.rank - 1;
-    bool row = inner >= 0 && j->gone.in[inner] == 1 && j->gone.dim[inner] >= 16;
-    return length >= 64 && (row || loop_count(&j->kept) < 256);
+    int inner = j->gone.rank - 1, outer = j->kept.rank - 1;
+    if (loop_count(&j->gone) < 64) return false;
+    if (inner >= 0 && j->gone.in[inner] == 1 && j->gone.dim[inner] >= 16) return true;
+    bool columns = outer >= 0 && j->kept.in[outer] == 1 && j->kept.dim[outer] >= 16;
+    return !columns && loop_count(&j->kept) < 256;
 }
 
 /* How many parts each reduction is cut into, so that the device has enough to do at once. */
@@ -124,26 +119,30 @@ static int64_t part_count(const job *j, bool group) {
     int64_t wanted = (group ? 256 : 8192) / results, least = group ? 4096 : 128;
     int64_t most = (length + least - 1) / least;
     int64_t parts = wanted < most ? wanted : most;
-    return parts < 1 || is_arg(j) ? 1 : parts;
+    return parts < 1 ? 1 : parts;
 }
 
 static mare_status emit(lowering *l, const job *j, bool group, int64_t parts, const operand *to,
                         const loop *kept) {
-    bool ints = j->in.dtype == MARE_I32;
-    int words = (6 + 3 * kept->rank + 2 * j->gone.rank + 3) / 4 * 4;
-    const char *defines = lower_text(l, "KIND_%s 1\nT %s\n%s 1\n%sKEPT %d\nREDUCED %d\nWORDS %d\n",
-                                     j->kind, ints ? "int" : "float", ints ? "INTS" : "FLOATS",
-                                     group ? "GROUP 1\n" : "", kept->rank, j->gone.rank, words / 4);
+    bool ints = j->in.dtype == MARE_I32, pick = j->candidates;
+    int words = (7 + 3 * kept->rank + 2 * j->gone.rank + 3) / 4 * 4;
+    const char *defines =
+        lower_text(l, "KIND_%s 1\nT %s\n%s 1\n%s%sKEPT %d\nREDUCED %d\nWORDS %d\n", j->kind,
+                   ints ? "int" : "float", ints ? "INTS" : "FLOATS", group ? "GROUP 1\n" : "",
+                   pick ? "PICK 1\n" : "", kept->rank, j->gone.rank, words / 4);
     launch *x = defines ? lower_launch(l, "reduce/reduce.comp", defines) : NULL;
     if (!x) return lower_error(l);
-    uint32_t in_first, out_first, size = lower_workgroup(l);
+    uint32_t in_first, out_first, pick_first = 0;
     operand in = loop_operand(&j->in, kept, &j->gone, true);
     loop pieces = {1, {parts}, {0}, {1}};
     operand out = loop_operand(to, kept, parts > 1 ? &pieces : NULL, false);
     mare_status s = launch_bind(l, x, &in, READ, &in_first);
     if (s == MARE_OK) s = launch_bind(l, x, &out, WRITE, &out_first);
+    if (s == MARE_OK && pick) s = launch_bind(l, x, j->candidates, READ, &pick_first);
     if (s != MARE_OK) return s;
     int64_t results = loop_count(kept), length = loop_count(&j->gone);
+    if (pick) length = shape_count(&j->candidates->shape) / results;
+    uint32_t size = group ? loop_group(l, length) : lower_workgroup(l);
     launch_spec(x, size);
     launch_u32(x, (uint32_t)results);
     launch_u32(x, (uint32_t)length);
@@ -151,12 +150,27 @@ static mare_status emit(lowering *l, const job *j, bool group, int64_t parts, co
     launch_u32(x, out_first);
     launch_u32(x, (uint32_t)((length + parts - 1) / parts));
     launch_u32(x, (uint32_t)parts);
+    launch_u32(x, pick_first);
     loop_words(x, kept, true);
     loop_words(x, &j->gone, false);
     while (x->n_params < words)
         launch_u32(x, 0);
     uint64_t work = (uint64_t)(results * parts);
     return launch_groups(l, x, group ? work : (work + size - 1) / size);
+}
+
+static mare_status finish_parts(lowering *l, const job *j, const operand *scratch, const loop *kept,
+                                int64_t parts) {
+    job last = {.kind = j->kind, .in = *scratch, .out = j->out};
+    if (is_arg(j)) {
+        last = *j;
+        last.candidates = scratch;
+        return emit(l, &last, parts >= 64, 1, &j->out, &j->kept);
+    }
+    for (int d = 0; d < kept->rank; d++)
+        loop_add(&last.kept, kept->dim[d], kept->out[d], j->kept.out[d]);
+    loop_add(&last.gone, parts, 1, 0);
+    return run(l, &last);
 }
 
 /* Cuts a job in two along the axis that reaches farthest, so that each half binds less memory. */
@@ -482,6 +496,10 @@ BUILDERS(logsumexp)
 ARG_BUILDERS(argmax)
 ARG_BUILDERS(argmin)
 
+static node *sum_alternate(graph *g, node **in) {
+    return op_sum(g, in[0], 21, false);
+}
+
 static node *var_second(graph *g, node **in) {
     return op_var(g, in[0], 2, false, 1);
 }
@@ -518,6 +536,9 @@ static const op_case sum_cases[] = {
     CASE(sum_all, SHAPE(1, {9001}), -1, 2, MARE_F32),
     CASE(sum_first, SHAPE(2, {20000, 3}), -1, 2, MARE_F32),
     CASE(sum_ends, SHAPE(3, {9, 2, 3000}), -1, 2, MARE_F32),
+    CASE(sum_first, SHAPE(2, {700, 20}), -1, 2, MARE_F32),
+    CASE(sum_alternate, SHAPE(5, {3, 2, 5, 2, 7}), -1, 2, MARE_F32),
+    CASE(sum_alternate, SHAPE(5, {5, 2, 130, 1, 7}), -1, 2, MARE_F32),
     CASE(prod_first, SHAPE(2, {0, 3}), -1, 1, MARE_F32),
     CASE(mean_first, SHAPE(2, {5, 7}), -2, 2, MARE_F16),
     CASE(mean_all, SHAPE(2, {5, 7}), 0, 9, MARE_U8),
@@ -537,8 +558,15 @@ static const op_case max_cases[] = {
     CASES(max, -2, 2), INTEGERS(max, -100, 100), CASE(max_all, SHAPE(1, {70001}), -2, 2, 0), {0}};
 static const op_case min_cases[] = {
     CASES(min, -2, 2), INTEGERS(min, -100, 100), CASE(min_all, SHAPE(1, {70001}), -2, 2, 0), {0}};
-static const op_case argmax_cases[] = {COMMON(argmax, -2, 2), INTEGERS(argmax, -3, 3), {0}};
-static const op_case argmin_cases[] = {COMMON(argmin, -2, 2), INTEGERS(argmin, -3, 3), {0}};
+/* In parts: by groups and by columns, and ties between parts. */
+#define PARTS(id)                                                                                  \
+    CASE(id##_first, SHAPE(1, {70001}), -2, 2, MARE_F32),                                          \
+        CASE(id##_first, SHAPE(2, {9001, 3}), -3, 3, MARE_I32),                                    \
+        CASE(id##_first, SHAPE(2, {700, 20}), -99, 99, MARE_I32)
+static const op_case argmax_cases[] = {
+    COMMON(argmax, -2, 2), INTEGERS(argmax, -3, 3), PARTS(argmax), {0}};
+static const op_case argmin_cases[] = {
+    COMMON(argmin, -2, 2), INTEGERS(argmin, -3, 3), PARTS(argmin), {0}};
 
 #define DESCRIPTOR(id, about, shapes, grad, is_smooth)                                             \
     const op op_desc_##id = {.name = #id,                                                          \

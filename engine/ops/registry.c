@@ -7,10 +7,9 @@
 #define OP_ENTRY(id) &op_desc_##id,
 #define ROW(id, n, kind, expr, grads, lo, hi, smooth, doc) &row_##id.op,
 
-const op *const op_table[] = {
-    OP_DESCRIBED(OP_ENTRY)
+const op *const op_table[] = {OP_DESCRIBED(OP_ENTRY)
 #include "ops/rows.h"
-    NULL};
+                                  NULL};
 
 const op *op_find(const char *name) {
     for (int i = 0; op_table[i]; i++)

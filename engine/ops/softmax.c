@@ -34,7 +34,7 @@ static mare_status emit(lowering *l, const rows *r) {
                    group ? "GROUP 1\n" : "", kept->rank, words / 4);
     launch *x = defines ? lower_launch(l, "softmax/softmax.comp", defines) : NULL;
     if (!x) return lower_error(l);
-    uint32_t in_first, out_first, size = lower_workgroup(l);
+    uint32_t in_first, out_first, size = group ? loop_group(l, r->length) : lower_workgroup(l);
     operand in = loop_operand(&r->in, kept, &axis, true);
     operand out = loop_operand(&r->out, kept, &axis, false);
     mare_status s = launch_bind(l, x, &in, READ, &in_first);

@@ -49,17 +49,17 @@ typedef struct launch {
     int n_params, n_bindings;
     param params[MAX_PARAMS];
     binding bindings[MAX_BINDINGS];
-    variant *variants;  /* null: the kernel above is the only one */
+    variant *variants; /* null: the kernel above is the only one */
     const char *tune_key;
     double flops;
-    bool barrier;       /* set by the hazard pass: wait for the launches before */
+    bool barrier; /* set by the hazard pass: wait for the launches before */
 } launch;
 
 typedef struct lowering {
     const dev_caps *caps;
-    arena *mem;         /* strings, launches */
+    arena *mem; /* strings, launches */
     mare_error *error;
-    const node *node;   /* being lowered */
+    const node *node; /* being lowered */
     VEC(launch *) launches;
     VEC(uint64_t) buffers; /* bytes of each buffer; plan-wide numbering */
 } lowering;
@@ -77,9 +77,9 @@ void launch_i32(launch *x, int32_t value);
 void launch_f32(launch *x, float value);
 void launch_dyn(launch *x, const node *n, int dyn);
 /* Binds all of an operand's elements. The binding starts at a multiple of 256 bytes; the elements
- * between that and the operand's first element come back in *first (callers pass it as a parameter).
- * More than caps.binding bytes, or more bindings than caps.storage_buffers: MARE_E_UNSUPPORTED with
- * the figures. */
+ * between that and the operand's first element come back in *first (callers pass it as a
+ * parameter). More than caps.binding bytes, or more bindings than caps.storage_buffers:
+ * MARE_E_UNSUPPORTED with the figures. */
 mare_status launch_bind(lowering *l, launch *x, const operand *o, access a, uint32_t *first);
 /* Groups for `n` work items along one axis, folded over two when past the device's limit: the
  * shader asks group_index() of shaders/include/mare.glsl. */
@@ -92,13 +92,13 @@ operand lower_scratch(lowering *l, mare_dtype t, const shape *s);
  * is so already, else a copy; constants are filled in. */
 mare_status lower_contiguous(lowering *l, const operand *o, operand *out);
 bool operand_contiguous(const operand *o); /* row-major, offset a multiple of 256 bytes */
-mare_status lower_error(lowering *l); /* the status in l->error, MARE_E_HOST_MEMORY if none */
+mare_status lower_error(lowering *l);      /* the status in l->error, MARE_E_HOST_MEMORY if none */
 
 /* The elementwise kernel (plan/map.c): out = expr(in[0], in[1], ...) with broadcasting, any
  * strides and dtypes. expr is GLSL over a, b, c, d, e, f, g, h, each converted to `compute`
  * (MARE_F32 or MARE_I32) first; the result is converted to out's dtype. Work over the device's
  * limits is split into several launches. */
-mare_status lower_map(lowering *l, const char *expr, mare_dtype compute, const operand *in, int n_in,
-                      const operand *out);
+mare_status lower_map(lowering *l, const char *expr, mare_dtype compute, const operand *in,
+                      int n_in, const operand *out);
 
 #endif

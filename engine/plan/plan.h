@@ -23,7 +23,8 @@ node *plan_upload(planner *p, mare_dtype t, const shape *s, const void *data);
  * their size. Of integers the range is noted. */
 mare_status plan_read(planner *p, node *n, void *data, size_t bytes);
 
-/* Builds a plan as data, for caps, with no device. The nodes must stay alive as long as the plan. */
+/* Builds a plan as data, for caps, with no device. The nodes must stay alive as long as the plan.
+ */
 mare_status plan_build(graph *g, const dev_caps *caps, node *const *roots, int n, plan **out);
 void plan_free(plan *p);
 /* The plan as text: launches, bindings, barriers, memory. */
@@ -31,9 +32,9 @@ mare_status plan_dump(const plan *p, text *out);
 
 typedef struct plan_info {
     int launches, barriers, buffers;
-    uint64_t arena;   /* bytes of the packed temporaries */
-    uint64_t sum;     /* bytes of all temporaries, unpacked */
-    uint64_t bound;   /* lower bound: the most bytes alive at once */
+    uint64_t arena; /* bytes of the packed temporaries */
+    uint64_t sum;   /* bytes of all temporaries, unpacked */
+    uint64_t bound; /* lower bound: the most bytes alive at once */
 } plan_info;
 void plan_get_info(const plan *p, plan_info *out);
 

@@ -40,17 +40,25 @@ local model = nn.Sequential {
     nn.Linear(128, 10),
 }
 print(model)
+local loader = data.DataLoader(train_set,
+    { batch = options.batch, shuffle = true, seed = options.seed })
+local steps = options.epochs * #loader
 train.Trainer {
     model = model,
     loss = nn.CrossEntropyLoss(),
     optimizer = optim.Adam(model:parameters(), { lr = 1e-3 }),
     metrics = { accuracy = metrics.accuracy },
-    train_loader = data.DataLoader(train_set,
-        { batch = options.batch, shuffle = true, seed = options.seed }),
+    train_loader = loader,
     epochs = options.epochs,
     checkpoint = { dir = options.out, every = 200 },
     resume = options.resume,
     log = options.out .. "/log.csv",
+    callbacks = { {
+        -- The rate falls to nothing: the last steps settle instead of jumping about.
+        before_step = function(trainer, info)
+            trainer.optimizer.groups[1].lr = 1e-3 * (1 - (info.step - 1) / steps)
+        end,
+    } },
 }:run()
 
 -- Test: the confusion matrix, and a picture of up to 64 wrong guesses.

@@ -1,5 +1,7 @@
 // out[o, part] = op over the part's elements of input[o, ...]. One workgroup (GROUP) or one
 // invocation makes one result; long reductions are cut into parts, which a second launch reduces.
+// The parts of argmax and argmin are places: the second launch (PICK) chooses among them by the
+// elements there.
 //
 // Defines: KIND_<op>, T; KEPT and REDUCED, the ranks of the loops over results and over what is
 // reduced; WORDS.
@@ -14,6 +16,9 @@ layout(std430, binding = 2) writeonly buffer Out { int result[]; };
 #else
 layout(std430, binding = 2) writeonly buffer Out { T result[]; };
 #endif
+#ifdef PICK
+layout(std430, binding = 3) readonly buffer Candidates { int candidate[]; };
+#endif
 #define W(i) word[(i) / 4][(i) % 4]
 #define RESULTS W(0)   // loop over results
 #define LENGTH W(1)    // elements that each takes
@@ -21,11 +26,12 @@ layout(std430, binding = 2) writeonly buffer Out { T result[]; };
 #define OUT_FIRST W(3)
 #define PART W(4)      // elements a part
 #define PARTS W(5)
-#define KEPT_SIZE(d) W(6 + (d))
-#define KEPT_IN(d) W(6 + KEPT + (d))
-#define KEPT_OUT(d) W(6 + 2 * KEPT + (d))
-#define REDUCED_SIZE(d) W(6 + 3 * KEPT + (d))
-#define REDUCED_IN(d) W(6 + 3 * KEPT + REDUCED + (d))
+#define CANDIDATE_FIRST W(6)
+#define KEPT_SIZE(d) W(7 + (d))
+#define KEPT_IN(d) W(7 + KEPT + (d))
+#define KEPT_OUT(d) W(7 + 2 * KEPT + (d))
+#define REDUCED_SIZE(d) W(7 + 3 * KEPT + (d))
+#define REDUCED_IN(d) W(7 + 3 * KEPT + REDUCED + (d))
 
 bool nan(float x) { return is_nan(x); }
 bool nan(int x) { return false; }
@@ -52,12 +58,13 @@ void put(inout Sum a, T x, uint at) { join(a, Sum(x, at)); }
 #define RESULT(a) int(a.at)
 
 #elif defined KIND_sum && defined FLOATS
-// Compensated (Kahan, Babuska, Neumaier): `low` collects what the additions rounded away.
+// Compensated: `low` collects what the additions rounded away (exactly so, by Knuth's TwoSum).
 struct Sum { float v, low; };
 Sum start() { return Sum(0.0, 0.0); }
 void put(inout Sum a, float x, uint at) {
     precise float t = a.v + x;
-    precise float lost = abs(a.v) >= abs(x) ? (a.v - t) + x : (x - t) + a.v;
+    precise float from_x = t - a.v;
+    precise float lost = (a.v - (t - from_x)) + (x - from_x);
     a.v = t;
     a.low += lost;
 }
@@ -96,16 +103,51 @@ void join(inout Sum a, Sum b) { put(a, b.v, 0u); }
 
 // ---- The walk -------------------------------------------------------------------------------
 
-uint place(uint base, uint r) {
+// Where element r of those reduced lies, from the first on; its coordinates are left in `coord`.
+#if REDUCED > 0
+uint coord[REDUCED];
+#endif
+uint seek(uint r) {
+    uint place = 0u;
 #if REDUCED > 0
     for (int d = REDUCED - 1; d > 0; d--) {
         uint next = r / REDUCED_SIZE(d);
-        base += (r - next * REDUCED_SIZE(d)) * REDUCED_IN(d);
+        coord[d] = r - next * REDUCED_SIZE(d);
+        place += coord[d] * REDUCED_IN(d);
         r = next;
     }
-    base += r * REDUCED_IN(0);
+    coord[0] = r;
+    place += r * REDUCED_IN(0);
 #endif
-    return base;
+    return place;
+}
+
+// Puts elements first, first + step, ... below end. Their coordinates are carried along, digit by
+// digit: a division for every element would cost more than its load.
+void gather(inout Sum a, uint base, uint first, uint end, uint step) {
+    uint forward = seek(step);
+#if REDUCED > 1
+    uint turn[REDUCED], size[REDUCED], carried[REDUCED];
+    for (int d = 1; d < REDUCED; d++) {
+        turn[d] = coord[d];
+        size[d] = REDUCED_SIZE(d);
+        carried[d] = REDUCED_IN(d - 1) - size[d] * REDUCED_IN(d);
+    }
+#endif
+    base += seek(first);
+    for (uint r = first; r < end; r += step) {
+        put(a, source[base], r);
+        base += forward;
+#if REDUCED > 1
+        bool carry = false;
+        for (int d = REDUCED - 1; d > 0; d--) {
+            uint c = coord[d] + turn[d] + (carry ? 1u : 0u);
+            carry = c >= size[d];
+            coord[d] = carry ? c - size[d] : c;
+            base += carry ? carried[d] : 0u;
+        }
+#endif
+    }
 }
 
 void find(uint o, out uint base, out uint target) {
@@ -132,16 +174,21 @@ void main() {
 #else
     uint job = global_index(), id = 0u, step = 1u;
 #endif
-    uint part = job / RESULTS;
+    uint part = job / RESULTS, o = job - part * RESULTS;
     bool live = part < PARTS;
     uint base, target;
-    find(job - part * RESULTS, base, target);
+    find(o, base, target);
     Sum a = start();
+#ifdef PICK
     if (live) {
-        uint end = min(LENGTH, (part + 1u) * PART);
-        for (uint r = part * PART + id; r < end; r += step)
-            put(a, source[place(base, r)], r);
+        for (uint r = id; r < LENGTH; r += step) {
+            uint at = uint(candidate[CANDIDATE_FIRST + o * LENGTH + r]);
+            put(a, source[base + seek(at)], at);
+        }
     }
+#else
+    if (live) gather(a, base, part * PART + id, min(LENGTH, (part + 1u) * PART), step);
+#endif
 #ifdef GROUP
     sums[id] = a;
     for (uint n = gl_WorkGroupSize.x; n > 1u;) {

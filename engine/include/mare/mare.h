@@ -67,17 +67,17 @@ MARE_API const char *mare_version(void);
 
 typedef struct mare_device_info {
     char name[256], driver[256];
-    char type[16];          /* "discrete", "integrated", "virtual", "cpu" or "other" */
-    uint64_t memory;        /* bytes of the largest device-local heap */
-    uint32_t api_version;   /* as Vulkan packs it */
-    char features[512];     /* names of the optional capabilities, separated by spaces */
-    uint32_t workgroup;     /* invocations a workgroup */
-    uint32_t shared;        /* bytes of shared memory a workgroup */
-    uint32_t push_constants; /* bytes */
+    char type[16];            /* "discrete", "integrated", "virtual", "cpu" or "other" */
+    uint64_t memory;          /* bytes of the largest device-local heap */
+    uint32_t api_version;     /* as Vulkan packs it */
+    char features[512];       /* names of the optional capabilities, separated by spaces */
+    uint32_t workgroup;       /* invocations a workgroup */
+    uint32_t shared;          /* bytes of shared memory a workgroup */
+    uint32_t push_constants;  /* bytes */
     uint32_t storage_buffers; /* bindings a stage */
-    uint64_t binding;       /* bytes one storage binding may cover */
-    uint32_t groups;        /* workgroups along x */
-    uint32_t subgroup;      /* default subgroup size */
+    uint64_t binding;         /* bytes one storage binding may cover */
+    uint32_t groups;          /* workgroups along x */
+    uint32_t subgroup;        /* default subgroup size */
 } mare_device_info;
 
 /* Lists the machine's Vulkan devices, discrete before integrated before virtual before CPU. At most
@@ -124,8 +124,8 @@ MARE_API void mare_memory_trim(mare_context *ctx);
 typedef struct mare_stats {
     uint64_t evals, plans, hits, launches, submits; /* plans: built; hits: found in the cache */
     uint64_t shaders_compiled, shaders_from_disk, pipelines, tuned;
-    uint64_t nodes;      /* graph nodes alive */
-    int validation;      /* messages of the validation layer */
+    uint64_t nodes; /* graph nodes alive */
+    int validation; /* messages of the validation layer */
 } mare_stats;
 MARE_API void mare_get_stats(mare_context *ctx, mare_stats *out);
 
@@ -164,8 +164,8 @@ MARE_API const int64_t *mare_tensor_dims(const mare_tensor *t);
 MARE_API int64_t mare_tensor_count(const mare_tensor *t); /* elements */
 MARE_API bool mare_tensor_evaluated(const mare_tensor *t);
 
-/* Evaluates tensors (and assigned or backward()ed ones that wait), together, so that what they share
- * is computed once. Work is submitted; the device may still be busy when the call returns. */
+/* Evaluates tensors (and assigned or backward()ed ones that wait), together, so that what they
+ * share is computed once. Work is submitted; the device may still be busy when the call returns. */
 MARE_API mare_status mare_eval(mare_context *ctx, int n, mare_tensor *const *tensors);
 /* Waits for the device. */
 MARE_API mare_status mare_wait(mare_context *ctx);
@@ -178,7 +178,8 @@ MARE_API mare_status mare_tensor_item(mare_tensor *t, double *out);
 
 /* ---- Gradients ----------------------------------------------------------------------------- */
 
-/* A parameter: backward() fills its gradient. Float leaves only; turning it off is always allowed. */
+/* A parameter: backward() fills its gradient. Float leaves only; turning it off is always allowed.
+ */
 MARE_API mare_status mare_set_requires_grad(mare_tensor *t, bool on);
 MARE_API bool mare_requires_grad(const mare_tensor *t);
 /* Adds d y / d leaf to the gradient of every leaf that requires one. grad null: y has one element.
@@ -275,16 +276,16 @@ MARE_API mare_status mare_batch_norm(mare_tensor *x, mare_tensor *mean, mare_ten
 
 /* ---- Files --------------------------------------------------------------------------------- */
 
-/* Saves n named tensors, evaluating them, as a safetensors file; keys and values are n_notes texts of
- * its metadata. The file appears whole or not at all. */
+/* Saves n named tensors, evaluating them, as a safetensors file; keys and values are n_notes texts
+ * of its metadata. The file appears whole or not at all. */
 MARE_API mare_status mare_save(mare_context *ctx, const char *path, int n, const char *const *names,
                                mare_tensor *const *tensors, int n_notes, const char *const *keys,
                                const char *const *values);
 
 /* What a safetensors file holds. */
 typedef struct mare_bundle mare_bundle;
-/* Dtypes that Mare lacks become f32 or i32; values that do not fit are MARE_E_FORMAT, as is any file
- * that is not well-formed. */
+/* Dtypes that Mare lacks become f32 or i32; values that do not fit are MARE_E_FORMAT, as is any
+ * file that is not well-formed. */
 MARE_API mare_status mare_load(mare_context *ctx, const char *path, mare_bundle **out);
 MARE_API int mare_bundle_count(const mare_bundle *b);
 /* Name and tensor number i, alive as long as the bundle; null out of range. */

@@ -16,7 +16,7 @@ typedef struct mare_vulkan_device {
     VkInstance instance;
     VkPhysicalDevice physical_device;
     VkDevice device;
-    uint32_t api_version; /* what the instance was made with; at least VK_API_VERSION_1_2 */
+    uint32_t api_version;  /* what the instance was made with; at least VK_API_VERSION_1_2 */
     uint32_t queue_family; /* with compute */
     VkQueue queue;
     /* What the device was made with. `features` is the pNext chain given to vkCreateDevice (a
