@@ -67,4 +67,7 @@ local seq = function(...) -- 1, 2, 3, ... in a shape
     return mare.arange(1, n + 1):float():reshape(...)
 end
 
-return { close = close, is = is, equal = equal, shaped = shaped, fails = fails, temporary = temporary, seq = seq }
+return {
+    close = close, is = is, equal = equal, shaped = shaped, fails = fails, temporary = temporary,
+    seq = seq,
+}

@@ -2,6 +2,8 @@
 -- inside a case, skip(reason) leaves it. One line a failing case with its traceback; the exit code
 -- is 1 when a case failed.
 
+local mare = require "mare"
+
 local folder = arg[0]:match("^(.*/)") or "./"
 package.path = folder .. "?.lua;" .. package.path
 
@@ -57,6 +59,11 @@ for _, file in ipairs(files) do
         failed = failed + 1
         print("FAILED " .. file .. ": " .. tostring(message))
     end
+end
+local ok, stats = pcall(mare.stats)
+if ok and stats.validation > 0 then
+    failed = failed + 1
+    print(("FAILED: the validation layer had %d messages"):format(stats.validation))
 end
 print(("%d passed, %d failed, %d skipped"):format(passed, failed, skipped))
 os.exit(failed == 0 and passed + skipped > 0, true)
