@@ -42,6 +42,11 @@ static bool check_classes(graph *g, const char *call, const node *scores, const 
         return graph_fail(g, MARE_E_SHAPE, "%s: scores %s take class indices %s, not %s", call,
                           shape_text(&scores->shape, s), shape_text(&want, t),
                           shape_text(&target->shape, (char[SHAPE_TEXT]){0})) != NULL;
+    bool known = target->lo <= target->hi || shape_count(&target->shape) == 0;
+    if (!known && !(target->dtype == MARE_U8 && classes > 255))
+        return graph_fail(g, MARE_E_RANGE,
+                          "%s: the range of the classes is not known: evaluate the target first",
+                          call) != NULL;
     if (target->lo <= target->hi && (target->lo < 0 || target->hi >= classes))
         return graph_fail(g, MARE_E_RANGE,
                           "%s: class %lld in the target; scores %s have classes 0 to %lld", call,
@@ -81,7 +86,8 @@ node *op_cross_entropy(graph *g, node *logits, node *target, double label_smooth
     if (probabilities ? !same_shapes(g, call, logits, target)
                       : !check_classes(g, call, logits, target, axis))
         return NULL;
-    node *log_probs = op_log_softmax(g, logits, axis);
+    /* In f32 up to the loss. */
+    node *log_probs = op_log_softmax(g, op_cast(g, logits, MARE_F32), axis);
     if (!log_probs) return NULL;
     node *loss;
     if (probabilities) {
@@ -97,7 +103,8 @@ node *op_cross_entropy(graph *g, node *logits, node *target, double label_smooth
                          node_const(g, MARE_F32, label_smoothing)};
         loss = op_expr(g, "own * (1 - part) - all * part", names, nodes, 3);
     }
-    return reduce_loss(g, loss, r);
+    loss = reduce_loss(g, loss, r);
+    return loss && logits->dtype == MARE_F16 ? op_cast(g, loss, MARE_F16) : loss;
 }
 
 /* ---- Elementwise losses ------------------------------------------------------------------- */
@@ -118,18 +125,24 @@ node *op_l1_loss(graph *g, node *a, node *b, reduction r) {
     return pair_loss(g, "l1_loss", "abs(a - b)", a, b, r);
 }
 
-/* Logs are held at that of the smallest normal number, so that 0 and 1 give finite losses;
- * what is no probability gives NaN. */
+/* The logs of 0 are -100, so that 0 and 1 give finite losses, and their arguments are kept off 0,
+ * so that gradients are finite, too; what is no probability gives NaN. */
 node *op_bce_loss(graph *g, node *p, node *target, reduction r) {
-    return pair_loss(g, "bce_loss",
-                     "yes = log(maximum(a, 1.1754944e-38)); "
-                     "no = where(a >= 1, -87.336548, log1p(-minimum(a, 0.99999994))); "
-                     "where(and(a >= 0, a <= 1), -(b * yes + (1 - b) * no), nan)",
-                     p, target, r);
+    if (!p || !target) return NULL;
+    mare_dtype t = dtype_promote(p->dtype, target->dtype);
+    /* f16 cannot hold the bounds. */
+    node *loss = pair_loss(g, "bce_loss",
+                           "yes = where(a < 1.1754944e-38, -100, log(maximum(a, 1.1754944e-38))); "
+                           "no = where(a >= 1, -100, log1p(-minimum(a, 0.99999994))); "
+                           "where(and(a >= 0, a <= 1), -(b * yes + (1 - b) * no), nan)",
+                           op_cast(g, p, MARE_F32), op_cast(g, target, MARE_F32), r);
+    return loss && t == MARE_F16 ? op_cast(g, loss, t) : loss;
 }
 
+/* Neither term cancels, so that small losses of large logits are right. */
 node *op_bce_with_logits(graph *g, node *logits, node *target, reduction r) {
-    return pair_loss(g, "bce_with_logits", "softplus(a) - a * b", logits, target, r);
+    return pair_loss(g, "bce_with_logits", "b * softplus(-a) + (1 - b) * softplus(a)", logits,
+                     target, r);
 }
 
 /* ---- Normalisation ------------------------------------------------------------------------ */
@@ -154,7 +167,9 @@ node *op_batch_norm(graph *g, node *x, node *mean, node *var, node *gamma, node 
     if (x->shape.rank < 2)
         return graph_fail(g, MARE_E_SHAPE, "batch_norm: an input [N, C, ...] is needed, not %s",
                           shape_text(&x->shape, s));
-    node *scale = op_map1(g, "rsqrt", op_map_scalar(g, "add", var, eps));
+    /* In f32: f16 has no number as small as eps. */
+    node *wide = op_cast(g, var, MARE_F32);
+    node *scale = op_map1(g, "rsqrt", op_map_scalar(g, "add", wide, eps));
     if (!channels(g, "mean", x, mean) || !channels(g, "variance", x, var)) return NULL;
     if (gamma) {
         if (!channels(g, "weight", x, gamma)) return NULL;
@@ -162,6 +177,7 @@ node *op_batch_norm(graph *g, node *x, node *mean, node *var, node *gamma, node 
     }
     node *away = op_map2(g, "sub", x, channels(g, "mean", x, mean));
     scale = channels(g, "scale", x, scale);
-    if (!beta) return op_map2(g, "mul", away, scale);
-    return op_map3(g, "fma", away, scale, channels(g, "bias", x, beta));
+    node *y = beta ? op_map3(g, "fma", away, scale, channels(g, "bias", x, beta))
+                   : op_map2(g, "mul", away, scale);
+    return y && x->dtype == MARE_F16 ? op_cast(g, y, MARE_F16) : y;
 }
