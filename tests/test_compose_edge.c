@@ -174,6 +174,46 @@ Test(edge, long_vectors) {
     free(x);
 }
 
+/* A CPU's workgroups are one vector; here it passes for a GPU, whose groups are wide. */
+Test(edge, wide_groups) {
+    const int64_t lengths[] = {64, 65, 127, 300, 9001};
+    union {
+        const dev_caps *given;
+        dev_caps *own;
+    } caps = {dev_get_caps(c.device)};
+    caps.own->type = DEV_DISCRETE;
+    for (int k = 0; k < 5; k++) {
+        int64_t rows = 5, n = lengths[k], total[5] = {0}, best[5] = {0};
+        shape s = shape_of(2, rows, n), columns = shape_of(2, n, rows);
+        double *x = malloc((size_t)(rows * n) * sizeof *x),
+               *y = malloc((size_t)(rows * n) * sizeof *y);
+        cr_assert(x && y);
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t i = 0; i < n; i++) {
+                double v = (double)((i * 7919 + r * 31) % 1009);
+                x[r * n + i] = y[i * rows + r] = v;
+                total[r] += (int64_t)v;
+                if (v > x[r * n + best[r]]) best[r] = i;
+            }
+        for (int turn = 0; turn < 2; turn++) {
+            node *a = turn ? values(MARE_F32, columns, y) : values(MARE_F32, s, x);
+            node *sum = op_sum(&c.g, a, turn ? 1 : 2, false);
+            node *arg = op_argmax(&c.g, a, turn ? 0 : 1, false);
+            node *ones = op_sum(&c.g, op_softmax(&c.g, a, turn ? 0 : 1), turn ? 1 : 2, false);
+            for (int r = 0; r < 5; r++) {
+                const double *got[] = {checker_read(&c, sum), checker_read(&c, arg),
+                                       checker_read(&c, ones)};
+                cr_assert(got[0] && got[1] && got[2], "%s", c.error.text);
+                cr_expect_eq(got[0][r], (double)total[r], "row %d of %d", r, (int)n);
+                cr_expect_eq(got[1][r], (double)best[r], "row %d of %d", r, (int)n);
+                cr_expect_float_eq(got[2][r], 1, 1e-6, "row %d of %d", r, (int)n);
+            }
+        }
+        free(x);
+        free(y);
+    }
+}
+
 /* ---- Errors ------------------------------------------------------------------------------- */
 
 static void refuse(node *n, mare_status code, const char *const *words) {
