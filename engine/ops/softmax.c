@@ -27,7 +27,9 @@ static mare_status emit(lowering *l, const rows *r) {
     const loop *kept = &r->kept;
     loop axis = {1, {r->length}, {r->in_step}, {r->out_step}};
     int64_t count = loop_count(kept);
-    bool group = r->length >= 64 && (r->in_step == 1 || count < 256);
+    /* A CPU need not read rows side by side, and saves the barriers. */
+    bool row = r->in_step == 1 && l->caps->type != DEV_CPU;
+    bool group = r->length >= 64 && (row || count < 256);
     int words = (6 + 3 * kept->rank + 3) / 4 * 4;
     const char *defines =
         lower_text(l, "%s%sKEPT %d\nWORDS %d\n", l->node->op == &op_desc_softmax ? "" : "LOG 1\n",
