@@ -46,7 +46,7 @@ local steps = options.epochs * #loader
 train.Trainer {
     model = model,
     loss = nn.CrossEntropyLoss(),
-    optimizer = optim.Adam(model:parameters(), { lr = 1e-3 }),
+    optimizer = optim.Adam(model:parameters(), { lr = 2e-3 }),
     metrics = { accuracy = metrics.accuracy },
     train_loader = loader,
     epochs = options.epochs,
@@ -56,7 +56,7 @@ train.Trainer {
     callbacks = { {
         -- The rate falls to nothing: the last steps settle instead of jumping about.
         before_step = function(trainer, info)
-            trainer.optimizer.groups[1].lr = 1e-3 * (1 - (info.step - 1) / steps)
+            trainer.optimizer.groups[1].lr = 2e-3 * (1 - (info.step - 1) / steps)
         end,
     } },
 }:run()
