@@ -10,11 +10,17 @@ enum { ROUNDS = 4, MAX_REPEAT = 64 };
 static const double budget = 0.3;      /* seconds of measured runs a problem */
 static const double slow_budget = 1.2; /* past this the first round ends as well */
 static const double sample = 0.002;    /* shorter runs are repeated to about this */
+/* On a CPU a long run is measured by its first workgroups alone, about so many flops of it. All
+ * rounds then fit the budget, and one disturbed run decides nothing. */
+static const double part = 0.25e9;
+static const double margin = 0.97; /* a later candidate must be this much better than an earlier */
 static const double hopeless[ROUNDS] = {1.5, 1.2, 1.1, 1.05}; /* times the best: out of the race */
 
 typedef struct contestant {
     dev_pipeline *pipeline;
-    double best; /* seconds a run */
+    double best; /* seconds a run, of all groups */
+    uint32_t groups[3];
+    double share; /* of the candidate's groups that are measured */
     int repeat;
     bool out;
 } contestant;
@@ -73,13 +79,27 @@ static bool prepare(const contest *c, int i) {
            run(c, i, one_group, 1, &ignored) == MARE_OK;
 }
 
+/* How much of candidate i is run: fewer rows of groups, or fewer groups when there is one row. */
+static void choose_groups(const contest *c, int i) {
+    contestant *x = &c->all[i];
+    const uint32_t *all = c->p->candidates[i].groups;
+    x->share = 1;
+    for (int d = 0; d < 3; d++)
+        x->groups[d] = all[d];
+    if (dev_get_caps(c->k->d)->type != DEV_CPU || c->p->flops <= part) return;
+    int axis = all[2] > 1 ? 2 : all[1] > 1 ? 1 : 0;
+    double want = all[axis] * part / c->p->flops;
+    x->groups[axis] = want < 1 ? 1 : (uint32_t)want;
+    x->share = (double)x->groups[axis] / all[axis];
+}
+
 /* One sample of candidate i; false when it failed. */
 static bool time_one(const contest *c, int i, double *spent) {
     contestant *x = &c->all[i];
     double seconds;
-    if (run(c, i, c->p->candidates[i].groups, x->repeat, &seconds) != MARE_OK) return false;
+    if (run(c, i, x->groups, x->repeat, &seconds) != MARE_OK) return false;
     *spent += seconds;
-    seconds /= x->repeat;
+    seconds /= x->repeat * x->share;
     if (x->best == 0 || seconds < x->best) x->best = seconds;
     return true;
 }
@@ -94,14 +114,18 @@ static void race(const contest *c, int *best, double *seconds) {
             if (round == 0 && (spent > slow_budget || !prepare(c, i))) x->out = true;
             if (x->out || !time_one(c, i, &spent)) {
                 x->out = true;
+                x->best = 0;
                 continue;
             }
             if (round == 0) {
-                double n = x->best > 0 ? sample / x->best : MAX_REPEAT;
+                double n = x->best > 0 ? sample / (x->best * x->share) : MAX_REPEAT;
                 x->repeat = n > MAX_REPEAT ? MAX_REPEAT : n < 1 ? 1 : (int)n;
             }
-            if (*best < 0 || x->best < c->all[*best].best) *best = i;
         }
+        *best = -1;
+        for (int i = 0; i < c->p->n; i++)
+            if (c->all[i].best > 0 && (*best < 0 || c->all[i].best < margin * c->all[*best].best))
+                *best = i;
         for (int i = 0; i < c->p->n; i++) {
             contestant *x = &c->all[i];
             if (!x->out && x->best > hopeless[round] * c->all[*best].best) x->out = true;
@@ -118,8 +142,10 @@ int tune_measure(kernels *k, const tune_problem *p, double *seconds) {
     c.bindings = calloc((size_t)p->buffers + 1, sizeof *c.bindings);
     c.all = calloc((size_t)p->n, sizeof *c.all);
     if (c.bindings && c.all) {
-        for (int i = 0; i < p->n; i++)
+        for (int i = 0; i < p->n; i++) {
             c.all[i].repeat = 1;
+            choose_groups(&c, i);
+        }
         if (make_buffers(&c) == MARE_OK) race(&c, &best, seconds);
         for (int i = 0; i < p->buffers; i++)
             if (c.bindings[i].buffer) dev_buffer_release(c.bindings[i].buffer);
