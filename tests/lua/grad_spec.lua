@@ -1,0 +1,106 @@
+-- Differentiation: gradients, of gradients, what stops them.
+
+local mare = require "mare"
+local binding = require "binding"
+local is, equal, fails = binding.is, binding.equal, binding.fails
+
+describe("gradients", function()
+    it("backward fills .grad, and adds to it", function()
+        local x = mare.tensor({ 1, 2, 3 }, { requires_grad = true })
+        local y = (x * x):sum()
+        equal(y.requires_grad, true)
+        y:backward()
+        is(x.grad, { 2, 4, 6 })
+        y = (x * 2):sum()
+        y:backward()
+        is(x.grad, { 4, 6, 8 })
+        x.grad = nil
+        equal(x.grad, nil)
+        x.grad = mare.ones(3)
+        is(x.grad, { 1, 1, 1 })
+        local z = x * mare.tensor { 1, 2, 3 }
+        x.grad = nil
+        z:backward(mare.tensor { 1, 1, 2 })
+        is(x.grad, { 1, 2, 6 })
+    end)
+    it("refuses what has no gradient", function()
+        local x = mare.tensor({ 1, 2 }, { requires_grad = true })
+        fails(function() (x * x):backward() end, "backward: .*%[2%]")
+        fails(function() mare.ones(1):backward() end, "backward: ")
+        local y = (x * x):sum()
+        y:backward()
+        fails(function() y:backward() end, "backward: ")
+        y = (x * x):sum()
+        y:backward { retain_graph = true }
+        y:backward()
+        fails(function() y:backward(nil, { retain = true }) end, "unknown option 'retain'")
+        local i = mare.tensor({ 1 }, { dtype = "i32" })
+        fails(function() i.requires_grad = true end, "i32")
+    end)
+    it("no_grad records nothing and restores after errors", function()
+        local x = mare.tensor({ 1, 2 }, { requires_grad = true })
+        local a, b, y = mare.no_grad(function(p, q) return p, q, x * 2 end, 3, nil)
+        equal(a, 3)
+        equal(b, nil)
+        equal(y.requires_grad, false)
+        equal(pcall(mare.no_grad, function() error("x") end), false)
+        equal((x * 2).requires_grad, true)
+        do
+            local _ <close> = mare.no_grad()
+            equal((x * 2).requires_grad, false)
+        end
+        equal((x * 2).requires_grad, true)
+        mare.no_grad(mare.no_grad, function() end)
+        equal((x * 2).requires_grad, true)
+    end)
+    it("mare.grad gives gradients, then values", function()
+        local x = mare.tensor { 1, 2, 3 }
+        local g, value = mare.grad(function(v) return (v ^ 3):sum() end)(x)
+        is(g, { 3, 12, 27 }, 1e-5)
+        is(value, 36, 1e-5)
+        equal(x.requires_grad, false)
+        equal(x.grad, nil)
+        local ga, gb, v, extra = mare.grad(function(a, n, b)
+            return (a * b * n):sum(), "extra"
+        end)(mare.tensor { 1, 2 }, 3, mare.tensor { 4, 5 })
+        is(ga, { 12, 15 })
+        is(gb, { 3, 6 })
+        is(v, 42)
+        equal(extra, "extra")
+        fails(function() mare.grad(3) end, "grad: expected a function")
+        fails(function() mare.grad(function() return 1 end)(x) end, "grad: the function returned")
+        fails(function() mare.grad(print)(1) end, "grad: no argument")
+    end)
+    it("second derivatives", function()
+        local f = function(v) return (v ^ 3):sum() end
+        local g = mare.grad(function(v) return (mare.grad(f)(v)):sum() end)(mare.tensor { 1, 2 })
+        is(g, { 6, 12 }, 1e-5)
+        local x = mare.tensor({ 2 }, { requires_grad = true })
+        local first = mare.gradients((x ^ 4):sum(), { x })[1]
+        is(first, { 32 }, 1e-5)
+        is(mare.gradients(first:sum(), { x })[1], { 48 }, 1e-5)
+        local unrelated = mare.tensor({ 1, 1 }, { requires_grad = true })
+        is(mare.gradients((x * x):sum(), { x, unrelated })[2], { 0, 0 })
+        is(mare.gradients(x * 3, { x }, mare.tensor { 2 })[1], { 6 })
+    end)
+    it("detach and assign", function()
+        local x = mare.tensor({ 1, 2 }, { requires_grad = true })
+        local d = x:detach()
+        equal(d.requires_grad, false)
+        is(d, { 1, 2 })
+        local before = x * 10
+        mare.no_grad(function() x:assign(x - 1) end)
+        is(x, { 0, 1 })
+        is(before, { 10, 20 })
+        equal(x.requires_grad, true)
+        equal(x:assign(mare.ones(2)), x)
+        fails(function() x:assign(mare.ones(3)) end, "assign: .*%[3%].*%[2%]")
+        for _ = 1, 3 do
+            (x * x):sum():backward()
+            mare.no_grad(function() x:assign(x - x.grad * 0.25) end)
+            x.grad = nil
+            mare.eval(x)
+        end
+        is(x, { 0.125, 0.125 })
+    end)
+end)
