@@ -98,6 +98,11 @@ static void host_device(host *h, const void *features, const char *const *names,
     vkGetDeviceQueue(h->device, h->family, 0, &h->queue);
 }
 
+/* The least that a host must turn on. */
+static VkPhysicalDeviceTimelineSemaphoreFeatures timeline = {
+    .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES,
+    .timelineSemaphore = VK_TRUE};
+
 static void on_lock(void *user) {
     host *h = user;
     cr_expect(!h->locked);
@@ -194,9 +199,6 @@ static void engine_works(dev_device *d) {
 Test(adopt, runs_on_a_device_of_the_host_and_gives_it_back) {
     host h;
     host_instance(&h);
-    VkPhysicalDeviceTimelineSemaphoreFeatures timeline = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES,
-        .timelineSemaphore = VK_TRUE};
     VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
                                           .pNext = &timeline};
     host_device(&h, &features, NULL, 0);
@@ -237,9 +239,6 @@ Test(adopt, runs_on_a_device_of_the_host_and_gives_it_back) {
 Test(adopt, trains_on_a_device_of_the_host) {
     host h;
     host_instance(&h);
-    VkPhysicalDeviceTimelineSemaphoreFeatures timeline = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES,
-        .timelineSemaphore = VK_TRUE};
     host_device(&h, &timeline, NULL, 0);
     mare_vulkan_device v = hand_over(&h, &timeline);
     mare_context *ctx;
@@ -356,9 +355,6 @@ Test(adopt, needs_timeline_semaphores) {
 Test(adopt, arguments_are_checked) {
     host h;
     host_instance(&h);
-    VkPhysicalDeviceTimelineSemaphoreFeatures timeline = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES,
-        .timelineSemaphore = VK_TRUE};
     host_device(&h, &timeline, NULL, 0);
     const mare_vulkan_device good = hand_over(&h, &timeline);
     mare_vulkan_device v;

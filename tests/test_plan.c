@@ -147,8 +147,22 @@ static void check_barriers(const plan *p) {
     }
 }
 
-/* No two temporaries that are alive at once share a byte. */
+/* Bytes of the temporaries that a step finds alive, whole bindings' worth. */
+static uint64_t alive_at(const plan *p, int at) {
+    uint64_t alive = 0;
+    for (int i = 0; i < p->n_buffers; i++) {
+        const plan_buffer *b = &p->buffers[i];
+        if (b->kind == BUFFER_TEMP && b->first <= at && at <= b->last)
+            alive += (b->bytes + 255) / 256 * 256;
+    }
+    return alive;
+}
+
+/* No two temporaries that are alive at once share a byte, and the bound is what it claims to be. */
 static void check_memory(const plan *p) {
+    uint64_t most = 0;
+    for (int i = 0; i < p->n_steps; i++)
+        if (alive_at(p, i) > most) most = alive_at(p, i);
     for (int i = 0; i < p->n_buffers; i++)
         for (int j = 0; j < i; j++) {
             const plan_buffer *a = &p->buffers[i], *b = &p->buffers[j];
@@ -160,6 +174,7 @@ static void check_memory(const plan *p) {
             cr_assert_not(together && overlap, "buffers %d and %d share bytes", i, j);
         }
     plan_info info = info_of((plan *)(uintptr_t)p);
+    cr_assert_eq(info.bound, most);
     cr_assert_geq(info.arena, info.bound);
     cr_assert_leq(info.arena, info.sum);
 }

@@ -57,26 +57,31 @@ static bool before(const plan_buffer *a, const plan_buffer *b) {
     return a->arena != b->arena ? a->arena < b->arena : a->offset < b->offset;
 }
 
-/* Most bytes of temporaries alive at one step: no packing can be smaller. */
-static uint64_t lower_bound(const plan *p) {
-    uint64_t most = 0;
+/* Most bytes of temporaries alive at one step: no packing can be smaller. `change` has room for one
+ * number a step and one more, all zero. */
+static uint64_t lower_bound(const plan *p, int64_t *change) {
+    for (int i = 0; i < p->n_buffers; i++) {
+        const plan_buffer *b = &p->buffers[i];
+        if (b->kind != BUFFER_TEMP || b->first > b->last) continue;
+        change[b->first] += (int64_t)padded(b);
+        change[b->last + 1] -= (int64_t)padded(b);
+    }
+    int64_t alive = 0, most = 0;
     for (int s = 0; s < p->n_steps; s++) {
-        uint64_t alive = 0;
-        for (int i = 0; i < p->n_buffers; i++) {
-            const plan_buffer *b = &p->buffers[i];
-            if (b->kind == BUFFER_TEMP && b->first <= s && s <= b->last) alive += padded(b);
-        }
+        alive += change[s];
         if (alive > most) most = alive;
     }
-    return most;
+    return (uint64_t)most;
 }
 
 mare_status plan_pack(plan *p, uint64_t max_arena, mare_error *e) {
     find_lifetimes(p);
     plan_buffer **temps = calloc(2 * (size_t)p->n_buffers + 1, sizeof *temps);
+    int64_t *change = calloc((size_t)p->n_steps + 1, sizeof *change);
     p->arenas = arena_alloc(&p->mem, ((size_t)p->n_buffers + 1) * sizeof *p->arenas);
-    if (!temps || !p->arenas) {
+    if (!temps || !change || !p->arenas) {
         free(temps);
+        free(change);
         return error_no_memory(e, 2 * (size_t)p->n_buffers * sizeof *temps);
     }
     plan_buffer **placed = temps + p->n_buffers;
@@ -98,10 +103,11 @@ mare_status plan_pack(plan *p, uint64_t max_arena, mare_error *e) {
             p->arenas[b->arena] = b->offset + padded(b);
         p->info.sum += padded(b);
     }
-    free(temps);
     for (int i = 0; i < p->n_arenas; i++)
         p->info.arena += p->arenas[i];
-    p->info.bound = lower_bound(p);
+    p->info.bound = lower_bound(p, change);
+    free(temps);
+    free(change);
     p->info.launches = p->n_steps;
     p->info.buffers = p->n_buffers;
     return MARE_OK;
