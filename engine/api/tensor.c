@@ -37,9 +37,12 @@ static mare_status check_eagerly(mare_context *ctx, node *n) {
         dtype_unpack(n->dtype, data, values, count);
         for (int64_t i = 0; i < count && !status; i++)
             if (!isfinite(values[i]))
-                status = error_set(&ctx->error, MARE_E_RANGE, "%s: element %lld is %g (from %s:%d)",
-                                   n->op->name, (long long)i, values[i], n->file ? n->file : "?",
-                                   n->line);
+                status = error_set(&ctx->error, MARE_E_RANGE, "%s: element %lld is %s (from %s:%d)",
+                                   n->op->name, (long long)i,
+                                   isnan(values[i]) ? "NaN"
+                                   : values[i] > 0  ? "inf"
+                                                    : "-inf",
+                                   n->file ? n->file : "?", n->line);
     }
     free(data);
     free(values);
