@@ -4,7 +4,7 @@ local nn, optim = require "mare.nn", require "mare.optim"
 
 mare.manual_seed(1)
 local x = mare.randn(256, 2)
-local y = x:matmul(mare.tensor { { 3 }, { -2 } }) + 1 + mare.randn(256, 1) * 0.1
+local y = x:matmul(mare.tensor { { 3 }, { -2 } }) + 1 + mare.randn(256, 1) * 0.005
 mare.eval(x, y)
 
 local model = nn.Linear(2, 1)

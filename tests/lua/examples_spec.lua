@@ -1,0 +1,35 @@
+-- The small examples reach what their lines in examples/README.md promise.
+
+local mare = require "mare"
+local check = require "check"
+
+local examples = arg[0]:match("^(.*/)tests/lua/") or "./"
+
+-- Runs an example; returns what it printed, a list of values a call.
+local function run(name)
+    local printed = {}
+    local env = setmetatable({
+        print = function(...) printed[#printed + 1] = { ... } end,
+    }, { __index = _G })
+    local chunk = assert(loadfile(examples .. "examples/" .. name .. "/train.lua", "t", env))
+    chunk()
+    return printed
+end
+
+describe("examples", function()
+    it("linear regression finds slope and offset to 1e-3", function()
+        local found = {}
+        for _, line in ipairs(run "linear_regression") do found[line[1]] = line[2] end
+        check.near(found.weight, { { 3, -2 } }, 1e-3 / 3) -- relative to 3: 1e-3
+        check.near(found.bias, { 1 }, 1e-3)
+    end)
+    it("xor is learned to 0.05", function()
+        local printed = run "xor"
+        local guesses = printed[#printed][1]
+        check.truthy(mare.is_tensor(guesses), "the last thing printed")
+        for i, want in ipairs { 0, 1, 1, 0 } do
+            local off = math.abs(guesses:totable()[i][1] - want)
+            check.truthy(off < 0.05, ("guess %d is off by %g: within the bar"):format(i, off))
+        end
+    end)
+end)
