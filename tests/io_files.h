@@ -30,11 +30,11 @@ static inline void put(const char *path, const void *data, size_t len) {
 
 /* A file of the real data sets; the test is skipped when they are not there. */
 static inline file_name real_data(const char *name) {
-    const char *dir = getenv("MARE_TEST_DATA");
+    const char *dir = getenv("MARE_DATA");
     file_name f;
     snprintf(f.s, sizeof f.s, "%s/%s", dir && *dir ? dir : TEST_ROOT "/../shared/data", name);
     if (access(f.s, R_OK) != 0) {
-        fprintf(stderr, "skipped: %s is not there (set MARE_TEST_DATA)\n", f.s);
+        fprintf(stderr, "skipped: %s is not there (set MARE_DATA)\n", f.s);
         cr_skip_test("%s is not there", f.s);
     }
     return f;
