@@ -226,36 +226,6 @@ static node *logsumexp(graph *g, const subject *s, node **in) {
 
 /* ---- Subjects ----------------------------------------------------------------------------- */
 
-#define S0                                                                                         \
-    {                                                                                              \
-        0, {                                                                                       \
-            0                                                                                      \
-        }                                                                                          \
-    }
-#define S1(a)                                                                                      \
-    {                                                                                              \
-        1, {                                                                                       \
-            a                                                                                      \
-        }                                                                                          \
-    }
-#define S2(a, b)                                                                                   \
-    {                                                                                              \
-        2, {                                                                                       \
-            a, b                                                                                   \
-        }                                                                                          \
-    }
-#define S3(a, b, c)                                                                                \
-    {                                                                                              \
-        3, {                                                                                       \
-            a, b, c                                                                                \
-        }                                                                                          \
-    }
-#define S4(a, b, c, d)                                                                             \
-    {                                                                                              \
-        4, {                                                                                       \
-            a, b, c, d                                                                             \
-        }                                                                                          \
-    }
 #define GROUPED(...) __VA_ARGS__
 /* name, scores, targets, unreduced result, largest class, dtypes of both, smoothing, reduction */
 #define CLASSES(f, scores, targets, result, most, t, u, smooth, red)                               \
@@ -285,72 +255,72 @@ static node *logsumexp(graph *g, const subject *s, node **in) {
 
 /* clang-format off: a subject a line */
 static const subject subjects[] = {
-    CLASSES(entropy, S2(7, 5), S1(7), S0, 4, F, I, 0, REDUCE_MEAN),
-    CLASSES(entropy, S2(7, 5), S1(7), S0, 4, F, MARE_U8, 0, REDUCE_SUM),
-    CLASSES(entropy, S2(7, 5), S1(7), S1(7), 4, F, I, 0.1, REDUCE_NONE),
-    CLASSES(entropy, S2(7, 5), S1(7), S0, 4, F, I, 0.1, REDUCE_MEAN),
-    CLASSES(entropy, S2(7, 5), S1(7), S0, 4, F, I, 1, REDUCE_SUM),
-    CLASSES(entropy, S1(5), S0, S0, 4, F, I, 0.25, REDUCE_MEAN),
-    CLASSES(entropy, S2(1, 1), S1(1), S0, 0, F, I, 0, REDUCE_MEAN),
-    CLASSES(entropy, S3(2, 3, 4), S2(2, 4), S0, 2, F, I, 0.2, REDUCE_MEAN),
-    CLASSES(entropy, S3(2, 3, 4), S2(2, 4), S2(2, 4), 2, F, MARE_U8, 0, REDUCE_NONE),
-    CLASSES(entropy, S4(2, 3, 2, 3), S3(2, 2, 3), S0, 2, F, I, 0, REDUCE_MEAN),
-    CLASSES(entropy, S2(7, 5), S2(7, 5), S0, 1, F, F, 0, REDUCE_MEAN),
-    CLASSES(entropy, S2(7, 5), S2(7, 5), S1(7), 1, F, F, 0.1, REDUCE_NONE),
-    CLASSES(entropy, S3(2, 3, 4), S3(2, 3, 4), S0, 1, F, F, 0.1, REDUCE_MEAN),
-    CLASSES(entropy, S3(2, 3, 4), S3(2, 3, 4), S0, 1, F, F, 0, REDUCE_SUM),
-    CLASSES(entropy, S2(7, 5), S1(7), S0, 4, H, I, 0.1, REDUCE_MEAN),
-    CLASSES(entropy, S2(7, 5), S2(7, 5), S1(7), 1, H, H, 0, REDUCE_NONE),
-    CLASSES(entropy, S2(0, 5), S1(0), S0, 4, F, I, 0, REDUCE_SUM),
-    CLASSES(entropy, S2(0, 5), S1(0), S1(0), 4, F, I, 0.1, REDUCE_NONE),
-    CLASSES(entropy, S2(0, 5), S1(0), S0, 4, F, I, 0.1, REDUCE_MEAN),
-    CLASSES(entropy, S2(0, 5), S2(0, 5), S0, 1, F, F, 0, REDUCE_SUM),
-    CLASSES(entropy, S2(3, 300), S1(3), S0, 299, F, I, 0.1, REDUCE_MEAN),
-    CLASSES(nll, S2(7, 5), S1(7), S0, 4, F, I, 0, REDUCE_MEAN),
-    CLASSES(nll, S2(7, 5), S1(7), S1(7), 4, F, MARE_U8, 0, REDUCE_NONE),
-    CLASSES(nll, S3(2, 3, 4), S2(2, 4), S0, 2, F, I, 0, REDUCE_SUM),
-    CLASSES(nll, S1(5), S0, S0, 4, F, I, 0, REDUCE_MEAN),
-    CLASSES(nll, S2(7, 5), S1(7), S0, 4, H, I, 0, REDUCE_MEAN),
-    CLASSES(nll, S2(0, 5), S1(0), S0, 4, F, I, 0, REDUCE_MEAN),
-    PAIR(mse, mse, S2(5, 7), S0, -2, 2, F, REDUCE_MEAN, false),
-    PAIR(mse, mse, S2(5, 7), S0, -2, 2, F, REDUCE_SUM, false),
-    PAIR(mse, mse, S3(2, 3, 3), S3(2, 3, 3), -2, 2, F, REDUCE_NONE, false),
-    PAIR(mse, mse, S2(5, 7), S0, -2, 2, H, REDUCE_MEAN, false),
-    PAIR(mse, mse, S0, S0, -2, 2, F, REDUCE_MEAN, false),
-    PAIR(mse, mse, S2(0, 3), S0, -2, 2, F, REDUCE_SUM, false),
-    PAIR(mse, mse, S2(0, 3), S0, -2, 2, F, REDUCE_MEAN, false),
-    PAIR(l1, l1, S2(5, 7), S0, 2, 4, F, REDUCE_MEAN, true),
-    PAIR(l1, l1, S2(5, 7), S0, -4, -2, F, REDUCE_SUM, true),
-    PAIR(l1, l1, S2(5, 7), S2(5, 7), -4, -2, H, REDUCE_NONE, true),
-    PAIR(bce_loss, bce, S2(5, 7), S0, 0.05, 0.95, F, REDUCE_MEAN, false),
-    PAIR(bce_loss, bce, S2(5, 7), S2(5, 7), 0.05, 0.95, F, REDUCE_NONE, false),
-    PAIR(bce_loss, bce, S2(5, 7), S0, 0.05, 0.95, H, REDUCE_SUM, false),
-    PAIR(bce_with_logits, logits, S2(5, 7), S0, -4, 4, F, REDUCE_MEAN, false),
-    PAIR(bce_with_logits, logits, S2(5, 7), S2(5, 7), -90, 90, F, REDUCE_NONE, false),
-    PAIR(bce_with_logits, logits, S2(5, 7), S0, -4, 4, H, REDUCE_SUM, false),
-    PAIR(bce_with_logits, logits, S1(0), S0, -4, 4, F, REDUCE_SUM, false),
-    NORM(norm, 3, S2(5, 3), S1(3), F),
-    NORM(norm, 4, S3(2, 3, 4), S1(3), F),
-    NORM(norm, 5, S4(2, 3, 2, 5), S1(3), F),
-    NORM(norm, 5, S2(5, 1), S1(1), F),
-    NORM(norm, 5, S4(2, 3, 2, 5), S1(3), H),
-    NORM(norm, 5, S4(0, 3, 2, 5), S1(3), F),
-    NORM(norm_bias, 4, S4(2, 3, 2, 5), S1(3), F),
-    MOMENT(mean, S2(5, 7), S0, 0, 0, F),
-    MOMENT(mean, S3(3, 4, 5), S1(4), 5, 0, F),
-    MOMENT(mean, S2(5, 7), S1(5), 2, 0, H),
-    MOMENT(mean, S2(3, 0), S1(3), 2, 0, F),
-    MOMENT(var, S2(5, 7), S0, 0, 0, F),
-    MOMENT(var, S2(5, 7), S0, 0, 1, F),
-    MOMENT(var, S3(3, 4, 5), S1(4), 5, 0, F),
-    MOMENT(var, S3(3, 4, 5), S1(4), 5, 1, F),
-    MOMENT(var, S2(5, 7), S1(7), 1, 1, H),
-    MOMENT(var, S2(5, 1), S1(5), 2, 0, F),
-    MOMENT(logsumexp, S2(5, 7), S0, 0, 0, F),
-    MOMENT(logsumexp, S3(3, 4, 5), S1(4), 5, 0, F),
-    MOMENT(logsumexp, S2(5, 7), S1(7), 1, 0, H),
-    MOMENT(logsumexp, S1(1), S0, 0, 0, F),
-    MOMENT(logsumexp, S2(3, 0), S1(3), 2, 0, F),
+    CLASSES(entropy, SHAPE2(7, 5), SHAPE1(7), SHAPE0, 4, F, I, 0, REDUCE_MEAN),
+    CLASSES(entropy, SHAPE2(7, 5), SHAPE1(7), SHAPE0, 4, F, MARE_U8, 0, REDUCE_SUM),
+    CLASSES(entropy, SHAPE2(7, 5), SHAPE1(7), SHAPE1(7), 4, F, I, 0.1, REDUCE_NONE),
+    CLASSES(entropy, SHAPE2(7, 5), SHAPE1(7), SHAPE0, 4, F, I, 0.1, REDUCE_MEAN),
+    CLASSES(entropy, SHAPE2(7, 5), SHAPE1(7), SHAPE0, 4, F, I, 1, REDUCE_SUM),
+    CLASSES(entropy, SHAPE1(5), SHAPE0, SHAPE0, 4, F, I, 0.25, REDUCE_MEAN),
+    CLASSES(entropy, SHAPE2(1, 1), SHAPE1(1), SHAPE0, 0, F, I, 0, REDUCE_MEAN),
+    CLASSES(entropy, SHAPE3(2, 3, 4), SHAPE2(2, 4), SHAPE0, 2, F, I, 0.2, REDUCE_MEAN),
+    CLASSES(entropy, SHAPE3(2, 3, 4), SHAPE2(2, 4), SHAPE2(2, 4), 2, F, MARE_U8, 0, REDUCE_NONE),
+    CLASSES(entropy, SHAPE4(2, 3, 2, 3), SHAPE3(2, 2, 3), SHAPE0, 2, F, I, 0, REDUCE_MEAN),
+    CLASSES(entropy, SHAPE2(7, 5), SHAPE2(7, 5), SHAPE0, 1, F, F, 0, REDUCE_MEAN),
+    CLASSES(entropy, SHAPE2(7, 5), SHAPE2(7, 5), SHAPE1(7), 1, F, F, 0.1, REDUCE_NONE),
+    CLASSES(entropy, SHAPE3(2, 3, 4), SHAPE3(2, 3, 4), SHAPE0, 1, F, F, 0.1, REDUCE_MEAN),
+    CLASSES(entropy, SHAPE3(2, 3, 4), SHAPE3(2, 3, 4), SHAPE0, 1, F, F, 0, REDUCE_SUM),
+    CLASSES(entropy, SHAPE2(7, 5), SHAPE1(7), SHAPE0, 4, H, I, 0.1, REDUCE_MEAN),
+    CLASSES(entropy, SHAPE2(7, 5), SHAPE2(7, 5), SHAPE1(7), 1, H, H, 0, REDUCE_NONE),
+    CLASSES(entropy, SHAPE2(0, 5), SHAPE1(0), SHAPE0, 4, F, I, 0, REDUCE_SUM),
+    CLASSES(entropy, SHAPE2(0, 5), SHAPE1(0), SHAPE1(0), 4, F, I, 0.1, REDUCE_NONE),
+    CLASSES(entropy, SHAPE2(0, 5), SHAPE1(0), SHAPE0, 4, F, I, 0.1, REDUCE_MEAN),
+    CLASSES(entropy, SHAPE2(0, 5), SHAPE2(0, 5), SHAPE0, 1, F, F, 0, REDUCE_SUM),
+    CLASSES(entropy, SHAPE2(3, 300), SHAPE1(3), SHAPE0, 299, F, I, 0.1, REDUCE_MEAN),
+    CLASSES(nll, SHAPE2(7, 5), SHAPE1(7), SHAPE0, 4, F, I, 0, REDUCE_MEAN),
+    CLASSES(nll, SHAPE2(7, 5), SHAPE1(7), SHAPE1(7), 4, F, MARE_U8, 0, REDUCE_NONE),
+    CLASSES(nll, SHAPE3(2, 3, 4), SHAPE2(2, 4), SHAPE0, 2, F, I, 0, REDUCE_SUM),
+    CLASSES(nll, SHAPE1(5), SHAPE0, SHAPE0, 4, F, I, 0, REDUCE_MEAN),
+    CLASSES(nll, SHAPE2(7, 5), SHAPE1(7), SHAPE0, 4, H, I, 0, REDUCE_MEAN),
+    CLASSES(nll, SHAPE2(0, 5), SHAPE1(0), SHAPE0, 4, F, I, 0, REDUCE_MEAN),
+    PAIR(mse, mse, SHAPE2(5, 7), SHAPE0, -2, 2, F, REDUCE_MEAN, false),
+    PAIR(mse, mse, SHAPE2(5, 7), SHAPE0, -2, 2, F, REDUCE_SUM, false),
+    PAIR(mse, mse, SHAPE3(2, 3, 3), SHAPE3(2, 3, 3), -2, 2, F, REDUCE_NONE, false),
+    PAIR(mse, mse, SHAPE2(5, 7), SHAPE0, -2, 2, H, REDUCE_MEAN, false),
+    PAIR(mse, mse, SHAPE0, SHAPE0, -2, 2, F, REDUCE_MEAN, false),
+    PAIR(mse, mse, SHAPE2(0, 3), SHAPE0, -2, 2, F, REDUCE_SUM, false),
+    PAIR(mse, mse, SHAPE2(0, 3), SHAPE0, -2, 2, F, REDUCE_MEAN, false),
+    PAIR(l1, l1, SHAPE2(5, 7), SHAPE0, 2, 4, F, REDUCE_MEAN, true),
+    PAIR(l1, l1, SHAPE2(5, 7), SHAPE0, -4, -2, F, REDUCE_SUM, true),
+    PAIR(l1, l1, SHAPE2(5, 7), SHAPE2(5, 7), -4, -2, H, REDUCE_NONE, true),
+    PAIR(bce_loss, bce, SHAPE2(5, 7), SHAPE0, 0.05, 0.95, F, REDUCE_MEAN, false),
+    PAIR(bce_loss, bce, SHAPE2(5, 7), SHAPE2(5, 7), 0.05, 0.95, F, REDUCE_NONE, false),
+    PAIR(bce_loss, bce, SHAPE2(5, 7), SHAPE0, 0.05, 0.95, H, REDUCE_SUM, false),
+    PAIR(bce_with_logits, logits, SHAPE2(5, 7), SHAPE0, -4, 4, F, REDUCE_MEAN, false),
+    PAIR(bce_with_logits, logits, SHAPE2(5, 7), SHAPE2(5, 7), -90, 90, F, REDUCE_NONE, false),
+    PAIR(bce_with_logits, logits, SHAPE2(5, 7), SHAPE0, -4, 4, H, REDUCE_SUM, false),
+    PAIR(bce_with_logits, logits, SHAPE1(0), SHAPE0, -4, 4, F, REDUCE_SUM, false),
+    NORM(norm, 3, SHAPE2(5, 3), SHAPE1(3), F),
+    NORM(norm, 4, SHAPE3(2, 3, 4), SHAPE1(3), F),
+    NORM(norm, 5, SHAPE4(2, 3, 2, 5), SHAPE1(3), F),
+    NORM(norm, 5, SHAPE2(5, 1), SHAPE1(1), F),
+    NORM(norm, 5, SHAPE4(2, 3, 2, 5), SHAPE1(3), H),
+    NORM(norm, 5, SHAPE4(0, 3, 2, 5), SHAPE1(3), F),
+    NORM(norm_bias, 4, SHAPE4(2, 3, 2, 5), SHAPE1(3), F),
+    MOMENT(mean, SHAPE2(5, 7), SHAPE0, 0, 0, F),
+    MOMENT(mean, SHAPE3(3, 4, 5), SHAPE1(4), 5, 0, F),
+    MOMENT(mean, SHAPE2(5, 7), SHAPE1(5), 2, 0, H),
+    MOMENT(mean, SHAPE2(3, 0), SHAPE1(3), 2, 0, F),
+    MOMENT(var, SHAPE2(5, 7), SHAPE0, 0, 0, F),
+    MOMENT(var, SHAPE2(5, 7), SHAPE0, 0, 1, F),
+    MOMENT(var, SHAPE3(3, 4, 5), SHAPE1(4), 5, 0, F),
+    MOMENT(var, SHAPE3(3, 4, 5), SHAPE1(4), 5, 1, F),
+    MOMENT(var, SHAPE2(5, 7), SHAPE1(7), 1, 1, H),
+    MOMENT(var, SHAPE2(5, 1), SHAPE1(5), 2, 0, F),
+    MOMENT(logsumexp, SHAPE2(5, 7), SHAPE0, 0, 0, F),
+    MOMENT(logsumexp, SHAPE3(3, 4, 5), SHAPE1(4), 5, 0, F),
+    MOMENT(logsumexp, SHAPE2(5, 7), SHAPE1(7), 1, 0, H),
+    MOMENT(logsumexp, SHAPE1(1), SHAPE0, 0, 0, F),
+    MOMENT(logsumexp, SHAPE2(3, 0), SHAPE1(3), 2, 0, F),
 };
 /* clang-format on */
 

@@ -154,6 +154,15 @@ mare_status graph_backward(graph *g, node *y, node *gy, bool retain_graph);
 struct lowering;
 struct operand;
 
+/* Initialisers of shapes, for tables of cases. */
+// clang-format off
+#define SHAPE0 {0, {0}}
+#define SHAPE1(a) {1, {a}}
+#define SHAPE2(a, b) {2, {a, b}}
+#define SHAPE3(a, b, c) {3, {a, b, c}}
+#define SHAPE4(a, b, c, d) {4, {a, b, c, d}}
+// clang-format on
+
 /* A case for the tests that walk the registry: inputs of these shapes, with values drawn from
  * lo..hi (integers too), go into build. */
 typedef struct op_case {

@@ -159,58 +159,34 @@ static node *twisted(graph *g, node *a) {
 
 #define SHAPES(...)                                                                                \
     { __VA_ARGS__ }
-#define S0                                                                                         \
-    {                                                                                              \
-        0, {                                                                                       \
-            0                                                                                      \
-        }                                                                                          \
-    }
-#define S1(a)                                                                                      \
-    {                                                                                              \
-        1, {                                                                                       \
-            a                                                                                      \
-        }                                                                                          \
-    }
-#define S2(a, b)                                                                                   \
-    {                                                                                              \
-        2, {                                                                                       \
-            a, b                                                                                   \
-        }                                                                                          \
-    }
-#define S3(a, b, c)                                                                                \
-    {                                                                                              \
-        3, {                                                                                       \
-            a, b, c                                                                                \
-        }                                                                                          \
-    }
 #define CASE(n, shapes, low, high, f, t)                                                           \
     {.n_in = n, .in = shapes, .lo = low, .hi = high, .build = f, .dtype = {t, t, t}},
 
 /* One dtype on one odd shape. */
-#define TYPED_1(f, lo, hi, t) CASE(1, SHAPES(S2(5, 7)), lo, hi, f, t)
-#define TYPED_2(f, lo, hi, t) CASE(2, SHAPES(S2(5, 7), S1(7)), lo, hi, f, t)
-#define TYPED_3(f, lo, hi, t) CASE(3, SHAPES(S2(5, 7), S1(7), S2(5, 1)), lo, hi, f, t)
+#define TYPED_1(f, lo, hi, t) CASE(1, SHAPES(SHAPE2(5, 7)), lo, hi, f, t)
+#define TYPED_2(f, lo, hi, t) CASE(2, SHAPES(SHAPE2(5, 7), SHAPE1(7)), lo, hi, f, t)
+#define TYPED_3(f, lo, hi, t) CASE(3, SHAPES(SHAPE2(5, 7), SHAPE1(7), SHAPE2(5, 1)), lo, hi, f, t)
 
 /* All shapes: one element, empty, odd, larger than a workgroup, broadcast, not row-major. */
 #define SHAPED_1(f, twist, lo, hi, t)                                                              \
-    CASE(1, SHAPES(S0), lo, hi, f, t)                                                              \
-    CASE(1, SHAPES(S2(0, 3)), lo, hi, f, t)                                                        \
-    CASE(1, SHAPES(S3(3, 5, 1)), lo, hi, f, t)                                                     \
-    CASE(1, SHAPES(S1(1031)), lo, hi, f, t)                                                        \
-    CASE(1, SHAPES(S2(5, 6)), lo, hi, twist, t)
+    CASE(1, SHAPES(SHAPE0), lo, hi, f, t)                                                          \
+    CASE(1, SHAPES(SHAPE2(0, 3)), lo, hi, f, t)                                                    \
+    CASE(1, SHAPES(SHAPE3(3, 5, 1)), lo, hi, f, t)                                                 \
+    CASE(1, SHAPES(SHAPE1(1031)), lo, hi, f, t)                                                    \
+    CASE(1, SHAPES(SHAPE2(5, 6)), lo, hi, twist, t)
 #define SHAPED_2(f, twist, lo, hi, t)                                                              \
-    CASE(2, SHAPES(S0, S0), lo, hi, f, t)                                                          \
-    CASE(2, SHAPES(S2(0, 3), S1(3)), lo, hi, f, t)                                                 \
-    CASE(2, SHAPES(S2(3, 5), S2(3, 5)), lo, hi, f, t)                                              \
-    CASE(2, SHAPES(S3(4, 1, 3), S2(5, 1)), lo, hi, f, t)                                           \
-    CASE(2, SHAPES(S0, S2(2, 9)), lo, hi, f, t)                                                    \
-    CASE(2, SHAPES(S2(4, 7), S2(7, 4)), lo, hi, twist, t)
+    CASE(2, SHAPES(SHAPE0, SHAPE0), lo, hi, f, t)                                                  \
+    CASE(2, SHAPES(SHAPE2(0, 3), SHAPE1(3)), lo, hi, f, t)                                         \
+    CASE(2, SHAPES(SHAPE2(3, 5), SHAPE2(3, 5)), lo, hi, f, t)                                      \
+    CASE(2, SHAPES(SHAPE3(4, 1, 3), SHAPE2(5, 1)), lo, hi, f, t)                                   \
+    CASE(2, SHAPES(SHAPE0, SHAPE2(2, 9)), lo, hi, f, t)                                            \
+    CASE(2, SHAPES(SHAPE2(4, 7), SHAPE2(7, 4)), lo, hi, twist, t)
 #define SHAPED_3(f, twist, lo, hi, t)                                                              \
-    CASE(3, SHAPES(S0, S0, S0), lo, hi, f, t)                                                      \
-    CASE(3, SHAPES(S1(0), S1(1), S0), lo, hi, f, t)                                                \
-    CASE(3, SHAPES(S2(3, 5), S2(3, 5), S2(3, 5)), lo, hi, f, t)                                    \
-    CASE(3, SHAPES(S2(3, 1), S1(6), S3(2, 1, 1)), lo, hi, f, t)                                    \
-    CASE(3, SHAPES(S2(4, 7), S2(7, 4), S1(4)), lo, hi, twist, t)
+    CASE(3, SHAPES(SHAPE0, SHAPE0, SHAPE0), lo, hi, f, t)                                          \
+    CASE(3, SHAPES(SHAPE1(0), SHAPE1(1), SHAPE0), lo, hi, f, t)                                    \
+    CASE(3, SHAPES(SHAPE2(3, 5), SHAPE2(3, 5), SHAPE2(3, 5)), lo, hi, f, t)                        \
+    CASE(3, SHAPES(SHAPE2(3, 1), SHAPE1(6), SHAPE3(2, 1, 1)), lo, hi, f, t)                        \
+    CASE(3, SHAPES(SHAPE2(4, 7), SHAPE2(7, 4), SHAPE1(4)), lo, hi, twist, t)
 
 #define CASES_FLOAT(id, n, lo, hi)                                                                 \
     SHAPED_##n(build_##id, twist_##id, lo, hi, MARE_F32) TYPED_##n(build_##id, lo, hi, MARE_F16)   \
@@ -226,18 +202,18 @@ static node *twisted(graph *g, node *a) {
 #define RATIO_CASE(f, a, b)                                                                        \
     {.n_in = 2, .in = SHAPES(a, b), .build = f, .lo_in = {-8.8, 3.1}, .hi_in = {-8.2, 3.9}},
 #define CASES_RATIO(id, n, lo, hi)                                                                 \
-    RATIO_CASE(build_##id, S0, S0)                                                                 \
-    RATIO_CASE(build_##id, S2(0, 3), S1(3))                                                        \
-    RATIO_CASE(build_##id, S2(3, 5), S2(3, 5))                                                     \
-    RATIO_CASE(build_##id, S3(4, 1, 3), S2(5, 1))                                                  \
-    RATIO_CASE(twist_##id, S2(4, 7), S2(7, 4))                                                     \
+    RATIO_CASE(build_##id, SHAPE0, SHAPE0)                                                         \
+    RATIO_CASE(build_##id, SHAPE2(0, 3), SHAPE1(3))                                                \
+    RATIO_CASE(build_##id, SHAPE2(3, 5), SHAPE2(3, 5))                                             \
+    RATIO_CASE(build_##id, SHAPE3(4, 1, 3), SHAPE2(5, 1))                                          \
+    RATIO_CASE(twist_##id, SHAPE2(4, 7), SHAPE2(7, 4))                                             \
     TYPED_2(build_##id, -100, 100, MARE_I32)                                                       \
     TYPED_2(build_##id, 0, 255, MARE_U8)                                                           \
     TYPED_2(build_##id, 0, 1, MARE_BOOL)
 /* With conditions of both kinds. */
 #define CASES_SELECT(id, n, low, high)                                                             \
     {.n_in = 3,                                                                                    \
-     .in = SHAPES(S2(5, 7), S1(7), S2(5, 1)),                                                      \
+     .in = SHAPES(SHAPE2(5, 7), SHAPE1(7), SHAPE2(5, 1)),                                          \
      .lo = low,                                                                                    \
      .hi = high,                                                                                   \
      .build = build_##id,                                                                          \
