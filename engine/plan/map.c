@@ -143,6 +143,7 @@ static const char *defines(lowering *l, const work *w, const operand_class *clas
     text_add(&t, "WORDS %d\nRANK %d\n", words / 4, rank);
     if (rank && r->shape.dim[rank - 1] % 4 == 0) text_add(&t, "INNER4 1\n");
     text_add(&t, "OUT_%s 1\n", mare_dtype_name(r->dtype));
+    if (shape_count(&r->shape) % 4 == 0) text_add(&t, "WHOLE 1\n");
     if (class[RESULT] == CLASS_STRIDED) text_add(&t, "OUT_STRIDED %d\n", word[RESULT]);
     add_uses(w->expr, &t);
     text_add(&t, "EXPR %s\nSIGNATURE ", w->expr);

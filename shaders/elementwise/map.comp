@@ -177,12 +177,16 @@ void store(uint i, T4 r) {
     for (uint k = 0u; k < 4u; k++)
         if (i + k < COUNT) result.d[p[k]] = OUT4(r)[k];
 #else
+#ifdef WHOLE // the count is a multiple of 4
+    result.d[(OUT_FIRST + i) >> 2] = OUT4(r);
+#else
     if (i + 4u <= COUNT) {
         result.d[(OUT_FIRST + i) >> 2] = OUT4(r);
         return;
     }
     for (uint k = 0u; i + k < COUNT; k++) // what follows may be another tensor's
         result.d[(OUT_FIRST + i) >> 2][k] = OUT4(r)[k];
+#endif
 #endif
 }
 #endif
