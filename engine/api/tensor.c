@@ -219,24 +219,25 @@ mare_status mare_arange(mare_context *ctx, mare_dtype dtype, double start, doubl
     return api_result(ctx, op_arange(&ctx->graph, dtype, start, step, n), out);
 }
 
-mare_status mare_uniform(mare_context *ctx, int rank, const int64_t *dims, double lo, double hi,
-                         mare_tensor **out) {
+static mare_status draw(mare_context *ctx, const char *call,
+                        node *(*build)(graph *, const shape *, double, double), int rank,
+                        const int64_t *dims, double a, double b, mare_tensor **out) {
     mare_status status = begin_new(ctx);
     if (status) return status;
     shape s;
     node *n = NULL;
-    if (api_shape(ctx, "uniform", rank, dims, false, &s)) n = op_uniform(&ctx->graph, &s, lo, hi);
+    if (api_shape(ctx, call, rank, dims, false, &s)) n = build(&ctx->graph, &s, a, b);
     return api_result(ctx, n, out);
+}
+
+mare_status mare_uniform(mare_context *ctx, int rank, const int64_t *dims, double lo, double hi,
+                         mare_tensor **out) {
+    return draw(ctx, "uniform", op_uniform, rank, dims, lo, hi, out);
 }
 
 mare_status mare_normal(mare_context *ctx, int rank, const int64_t *dims, double mean, double std,
                         mare_tensor **out) {
-    mare_status status = begin_new(ctx);
-    if (status) return status;
-    shape s;
-    node *n = NULL;
-    if (api_shape(ctx, "normal", rank, dims, false, &s)) n = op_normal(&ctx->graph, &s, mean, std);
-    return api_result(ctx, n, out);
+    return draw(ctx, "normal", op_normal, rank, dims, mean, std, out);
 }
 
 mare_status mare_randperm(mare_context *ctx, int64_t n, mare_tensor **out) {
