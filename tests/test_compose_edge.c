@@ -117,7 +117,7 @@ Test(edge, moments_of_little) {
     EXPECT("population variance of one", op_var(&c.g, one, 0, false, 0), 0, 0);
     EXPECT("sample variance of one", op_var(&c.g, one, 0, false, 1), 0, NAN);
     EXPECT("mean of one", op_mean(&c.g, one, 0, true), 0, 3);
-    node *none = values(MARE_F32, shape_of(1, (int64_t)0), (double[]){0});
+    node *none = values(MARE_F32, shape_of(1, 0), (double[]){0});
     EXPECT("mean of none", op_mean(&c.g, none, 0, false), 0, NAN);
     EXPECT("variance of none", op_var(&c.g, none, 0, false, 0), 0, NAN);
     EXPECT("logsumexp of none", op_logsumexp(&c.g, none, 0, false), 0, -INFINITY);
@@ -129,7 +129,7 @@ Test(edge, moments_of_little) {
     double many[4096];
     for (int i = 0; i < 4096; i++)
         many[i] = 100 + i % 2;
-    node *half = values(MARE_F16, shape_of(1, (int64_t)4096), many);
+    node *half = values(MARE_F16, shape_of(1, 4096), many);
     EXPECT("mean of f16", op_mean(&c.g, half, 0, false), 0, 100.5);
     EXPECT("variance of f16", op_var(&c.g, half, 0, false, 0), 1e-3, 0.25);
 }
@@ -147,13 +147,13 @@ Test(edge, long_vectors) {
             x[i] = i % 1000 - 500;
         x[at] = 1000;
         if (at < N - 7) x[N - 7] = 1000; /* a tie: the first counts */
-        node *n = values(MARE_F32, shape_of(1, (int64_t)N), x);
+        node *n = values(MARE_F32, shape_of(1, N), x);
         EXPECT("argmax", op_argmax(&c.g, n, 0, false), 0, at);
         EXPECT("argmin", op_argmin(&c.g, op_map1(&c.g, "neg", n), 0, false), 0, at);
         node *rows = op_permute(&c.g, op_reshape(&c.g, n, &(shape){2, {1, N}}), (int[]){1, 0}, 2);
         EXPECT("argmax along a column", op_argmax(&c.g, rows, 0, false), 0, at);
         x[(at + N / 2) % N] = NAN;
-        n = values(MARE_F32, shape_of(1, (int64_t)N), x);
+        n = values(MARE_F32, shape_of(1, N), x);
         EXPECT("argmax with NaN", op_argmax(&c.g, n, 0, false), 0, (at + N / 2) % N);
         EXPECT("argmin with NaN", op_argmin(&c.g, n, 0, false), 0, (at + N / 2) % N);
         EXPECT("max with NaN", op_max(&c.g, n, 0, false), 0, NAN);
@@ -162,13 +162,13 @@ Test(edge, long_vectors) {
     /* Terms that cancel: what the additions round away is kept. */
     for (int i = 0; i < N; i++)
         x[i] = i % 3 == 0 ? 16777216 : i % 3 == 1 ? 1 : -16777216;
-    node *n = values(MARE_F32, shape_of(1, (int64_t)N), x);
+    node *n = values(MARE_F32, shape_of(1, N), x);
     EXPECT("sum", op_sum(&c.g, n, 0, false), 0, N / 3 + 16777216.0);
     x[5] = INFINITY;
-    n = values(MARE_F32, shape_of(1, (int64_t)N), x);
+    n = values(MARE_F32, shape_of(1, N), x);
     EXPECT("sum with infinity", op_sum(&c.g, n, 0, false), 0, INFINITY);
     x[N - 5] = -INFINITY;
-    n = values(MARE_F32, shape_of(1, (int64_t)N), x);
+    n = values(MARE_F32, shape_of(1, N), x);
     EXPECT("sum with both", op_sum(&c.g, n, 0, false), 0, NAN);
     EXPECT("sum that overflows", op_sum(&c.g, ROW(MARE_F32, 3e38, 3e38, 1), 0, false), 0, INFINITY);
     free(x);
@@ -301,7 +301,7 @@ Test(edge, refused_norms_and_axes) {
     REFUSE(op_logsumexp(g, x, 4, false), MARE_E_ARGUMENT, "logsumexp", "[2, 3]");
     REFUSE(op_sum(g, x, 4, false), MARE_E_ARGUMENT, "sum", "[2, 3]");
     REFUSE(op_argmax(g, x, 2, false), MARE_E_ARGUMENT, "argmax", "axis 2", "[2, 3]");
-    node *none = values(MARE_F32, shape_of(2, (int64_t)2, (int64_t)0), (double[]){0});
+    node *none = values(MARE_F32, shape_of(2, 2, 0), (double[]){0});
     REFUSE(op_max(g, none, 2, false), MARE_E_SHAPE, "max", "[2, 0]", "no elements");
     REFUSE(op_argmin(g, none, 1, false), MARE_E_SHAPE, "argmin", "[2, 0]", "no elements");
     uint32_t mask;

@@ -1,5 +1,6 @@
 /* Convolutions and their two gradients: every kernel against the reference, on shapes and layouts
  * that reach every path, for the capabilities of several devices. */
+#include "op_refused.h"
 #include "ops/ops.h"
 #include "variant_check.h"
 
@@ -79,23 +80,16 @@ Test(conv, empty) {
     cr_expect(checker_close(&c), "the validation layer had messages");
 }
 
-static void refused(checker *c, node *n, mare_status status, const char *words) {
-    cr_expect_null(n);
-    cr_expect_eq(c->error.code, status);
-    cr_expect(strstr(c->error.text, words) != NULL, "\"%s\" lacks \"%s\"", c->error.text, words);
-    c->error.code = MARE_OK;
-}
-
 Test(conv, refusals) {
     checker c;
     cr_assert(checker_open(&c, NULL), "%s", c.error.text);
     graph *g = &c.g;
     graph_scope_begin(g);
-    node *x = leaf(&c, shape_of(4, (int64_t)2, (int64_t)3, (int64_t)5, (int64_t)6));
-    node *w = leaf(&c, shape_of(4, (int64_t)4, (int64_t)3, (int64_t)3, (int64_t)3));
-    node *thin = leaf(&c, shape_of(4, (int64_t)4, (int64_t)2, (int64_t)3, (int64_t)3));
-    node *none = leaf(&c, shape_of(4, (int64_t)0, (int64_t)3, (int64_t)3, (int64_t)3));
-    node *bias = leaf(&c, shape_of(1, (int64_t)3));
+    node *x = leaf(&c, shape_of(4, 2, 3, 5, 6));
+    node *w = leaf(&c, shape_of(4, 4, 3, 3, 3));
+    node *thin = leaf(&c, shape_of(4, 4, 2, 3, 3));
+    node *none = leaf(&c, shape_of(4, 0, 3, 3, 3));
+    node *bias = leaf(&c, shape_of(1, 3));
     conv_options o = {{1, 1}, {0, 0}, {1, 1}, 1};
     refused(&c, op_conv2d(g, x, thin, NULL, &o), MARE_E_SHAPE,
             "[2, 3, 5, 6] and [4, 2, 3, 3]: the weights are for 2 channels, the image has 3");

@@ -46,7 +46,7 @@ Test(map, casts_at_the_limits) {
     double in[N];
     for (int i = 0; i < N; i++)
         in[i] = (float)v[i];
-    shape s = shape_of(1, (int64_t)N);
+    shape s = shape_of(1, N);
     node *x = leaf(MARE_F32, s, in);
     expect(op_cast(&c.g, x, MARE_U8), bytes, N);
     expect(op_cast(&c.g, x, MARE_BOOL), bools, N);
@@ -77,7 +77,7 @@ Test(map, integers_wrap_and_constants_bend) {
     open_with(NULL);
     const double a[] = {200, 7, 0}, b[] = {100, 8, 1}, sum[] = {44, 15, 1},
                  less[] = {100, 255, 255};
-    shape s = shape_of(1, (int64_t)3);
+    shape s = shape_of(1, 3);
     node *x = leaf(MARE_U8, s, a), *y = leaf(MARE_U8, s, b);
     expect(op_map2(&c.g, "add", x, y), sum, 3);
     expect(op_map2(&c.g, "sub", x, y), less, 3);
@@ -89,7 +89,7 @@ Test(map, integers_wrap_and_constants_bend) {
     expect(op_map1(&c.g, "bitnot", x), turned, 3);
     cr_expect_null(op_map2(&c.g, "bitand", x, op_cast(&c.g, x, MARE_F32)));
     cr_expect_eq(c.error.code, MARE_E_DTYPE);
-    shape other = shape_of(1, (int64_t)4);
+    shape other = shape_of(1, 4);
     const double four[4] = {0};
     cr_expect_null(op_map2(&c.g, "add", x, leaf(MARE_U8, other, four)));
     cr_expect_eq(c.error.code, MARE_E_SHAPE);
@@ -102,7 +102,7 @@ Test(map, integers_wrap_and_constants_bend) {
 Test(map, nan_stays_where_it_is_taken) {
     open_with(NULL);
     const double cond[] = {1, 0, 1}, a[] = {1, NAN, 3}, grad[] = {1, 0, 1};
-    shape s = shape_of(1, (int64_t)3);
+    shape s = shape_of(1, 3);
     node *x = leaf(MARE_F32, s, a), *gx;
     x->requires_grad = true;
     node *y = op_map3(&c.g, "where", leaf(MARE_BOOL, s, cond), x, node_const(&c.g, MARE_F32, 0));
@@ -123,7 +123,7 @@ Test(map, splits) {
         b[i] = i;
     for (int i = 0; i < ROWS * COLUMNS; i++)
         want[i] = a[i] + b[i % COLUMNS];
-    shape s = shape_of(2, (int64_t)ROWS, (int64_t)COLUMNS), r = shape_of(1, (int64_t)COLUMNS);
+    shape s = shape_of(2, ROWS, COLUMNS), r = shape_of(1, COLUMNS);
     node *row = leaf(MARE_F32, r, b);
     expect(op_map2(&c.g, "add", leaf(MARE_F32, s, a), row), want, ROWS * COLUMNS);
     expect(op_map2(&c.g, "add", leaf(MARE_U8, s, a), row), want, ROWS * COLUMNS);
@@ -152,7 +152,7 @@ Test(map, large_sums_are_accurate_and_split) {
         a[i] = (float)(1 + 0.001 * (i % 97));
         sum += a[i];
     }
-    shape s = shape_of(1, (int64_t)N);
+    shape s = shape_of(1, N);
     double *got = checker_read(&c, op_sum(&c.g, leaf(MARE_F32, s, a), 0, false));
     cr_assert(got, "%s", c.error.text);
     cr_expect(fabs(*got - sum) <= 1e-7 * sum, "%.9g, not %.9g", *got, sum);

@@ -92,7 +92,7 @@ static void total(big *b, int64_t count, bool may_refuse) {
 }
 
 static void transposed(big *b, int64_t rows, bool may_refuse) {
-    shape s = shape_of(2, rows, (int64_t)COLUMNS);
+    shape s = shape_of(2, rows, COLUMNS);
     node *x = upload(b, &s);
     float *y = read_big(b, "transpose", op_contiguous(&b->c.g, op_transpose(&b->c.g, x, 0, 1)),
                         may_refuse);
@@ -115,7 +115,7 @@ static void joined(big *b, int64_t count, bool may_refuse) {
 }
 
 static void taken(big *b, int64_t count, bool may_refuse) {
-    shape s = shape_of(2, count / 4, (int64_t)4), one = shape_of(1, (int64_t)3);
+    shape s = shape_of(2, count / 4, 4), one = shape_of(1, 3);
     const int32_t rows[] = {0, (int32_t)(count / 4 - 1), 12345};
     node *index = plan_upload(b->c.planner, MARE_I32, &one, rows);
     float *y = read_big(b, "take", op_take(&b->c.g, upload(b, &s), index, 0), may_refuse);
@@ -123,7 +123,7 @@ static void taken(big *b, int64_t count, bool may_refuse) {
 }
 
 static void scattered(big *b, int64_t rows, bool may_refuse) {
-    shape s = shape_of(2, rows, (int64_t)1), one = shape_of(1, (int64_t)4);
+    shape s = shape_of(2, rows, 1), one = shape_of(1, 4);
     const int32_t at[] = {5, (int32_t)rows - 1, 5, 70000};
     node *index = plan_upload(b->c.planner, MARE_I32, &one, at);
     node *x = upload(b, &s), *gx = NULL;
@@ -135,7 +135,7 @@ static void scattered(big *b, int64_t rows, bool may_refuse) {
 }
 
 static void pooled(big *b, int64_t images, bool may_refuse) {
-    shape s = shape_of(4, images, (int64_t)1, (int64_t)40, (int64_t)50);
+    shape s = shape_of(4, images, 1, 40, 50);
     pool_options o = {{3, 1}, {1, 1}, {0, 0}, {1, 1}, false, true};
     float *y = read_big(b, "max_pool2d", op_max_pool2d(&b->c.g, upload(b, &s), &o), may_refuse);
     int64_t at = 0, wrong = 0;

@@ -96,7 +96,7 @@ Test(random, uniform_is_the_hosts) {
 
 Test(random, uniform_distribution) {
     graph_scope_begin(&c.g);
-    shape s = shape_of(2, (int64_t)1000, (int64_t)1000);
+    shape s = shape_of(2, 1000, 1000);
     node *u = op_uniform(&c.g, &s, 0, 1), *range = op_uniform(&c.g, &s, -3, 5);
     check_distribution("uniform", read_values(u), 0.5, 1 / 12.0, 1 / 80.0, uniform_cdf);
     const double *x = read_values(range);
@@ -111,7 +111,7 @@ Test(random, uniform_distribution) {
 
 Test(random, normal_distribution) {
     graph_scope_begin(&c.g);
-    shape s = shape_of(1, (int64_t)MANY);
+    shape s = shape_of(1, MANY);
     node *z = op_normal(&c.g, &s, 0, 1), *moved = op_normal(&c.g, &s, 100, 0.5);
     const double *x = read_values(z);
     check_distribution("normal", x, 0, 1, 3, normal_cdf);
@@ -131,7 +131,7 @@ Test(random, bernoulli) {
     graph_scope_begin(&c.g);
     const double p[] = {0, 0.125, 0.5, 0.875, 1};
     const mare_dtype type[] = {MARE_F32, MARE_F16};
-    shape column = shape_of(2, (int64_t)5, (int64_t)1), wide = shape_of(2, (int64_t)5, 100000LL);
+    shape column = shape_of(2, 5, 1), wide = shape_of(2, 5, 100000LL);
     for (int k = 0; k < 2; k++) {
         node *y = op_bernoulli(&c.g, op_expand(&c.g, checker_leaf(&c, type[k], &column, p), &wide));
         cr_assert(y && y->dtype == MARE_BOOL && shape_equal(&y->shape, &wide));
@@ -150,7 +150,7 @@ Test(random, bernoulli) {
 
 Test(random, seeds_repeat) {
     graph_scope_begin(&c.g);
-    shape s = shape_of(1, (int64_t)1000);
+    shape s = shape_of(1, 1000);
     rng start = c.g.random;
     const double *a = read_values(op_normal(&c.g, &s, 0, 1));
     const double *next = read_values(op_normal(&c.g, &s, 0, 1));

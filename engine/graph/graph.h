@@ -18,8 +18,9 @@ typedef struct shape {
     int64_t dim[MAX_DIMS];
 } shape;
 
-/* shape_of(3, 2, 3, 4) is [2, 3, 4]. */
-shape shape_of(int rank, ...);
+/* shape_of(3, 2, 3, 4) is [2, 3, 4]: the rank, then the dimensions, of any integer type. */
+#define shape_of(...) shape_from((const int64_t[MAX_DIMS + 1]){__VA_ARGS__})
+shape shape_from(const int64_t rank_and_dims[MAX_DIMS + 1]);
 int64_t shape_count(const shape *s); /* elements; 1 for rank 0 */
 bool shape_equal(const shape *a, const shape *b);
 /* "[2, 3, 4]" into buf, which is returned. */

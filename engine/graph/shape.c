@@ -2,17 +2,13 @@
 
 #include <limits.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-shape shape_of(int rank, ...) {
-    shape s = {.rank = rank};
-    va_list args;
-    va_start(args, rank);
-    for (int i = 0; i < rank; i++)
-        s.dim[i] = va_arg(args, int);
-    va_end(args);
+shape shape_from(const int64_t rank_and_dims[MAX_DIMS + 1]) {
+    shape s = {.rank = (int)rank_and_dims[0]};
+    for (int i = 0; i < s.rank; i++)
+        s.dim[i] = rank_and_dims[i + 1];
     return s;
 }
 

@@ -554,7 +554,7 @@ node *op_conv2d(graph *g, node *x, node *w, node *bias, const conv_options *o) {
     if (!in[0] || !in[1]) return NULL;
     node *y = node_new(g, &op_desc_conv2d, in, 2, &at);
     if (bias) {
-        shape s = shape_of(3, bias->shape.dim[0], (int64_t)1, (int64_t)1);
+        shape s = shape_of(3, bias->shape.dim[0], 1, 1);
         y = op_map2(g, "add", y, op_cast(g, op_reshape(g, bias, &s), MARE_F32));
         t = dtype_promote(t, bias->dtype);
     }

@@ -126,12 +126,12 @@ node *op_arange(graph *g, mare_dtype t, double start, double step, int64_t n) {
 /* ---- Descriptors -------------------------------------------------------------------------- */
 
 static node *full_float(graph *g, node **in) {
-    shape s = shape_of(3, (int64_t)3, (int64_t)5, (int64_t)7);
+    shape s = shape_of(3, 3, 5, 7);
     (void)in;
     return op_full(g, MARE_F32, &s, 1.25);
 }
 static node *full_half(graph *g, node **in) {
-    shape s = shape_of(1, (int64_t)7);
+    shape s = shape_of(1, 7);
     (void)in;
     return op_full(g, MARE_F16, &s, -0.5);
 }
@@ -141,17 +141,17 @@ static node *full_int(graph *g, node **in) {
     return op_full(g, MARE_I32, &s, -7);
 }
 static node *full_bytes(graph *g, node **in) {
-    shape s = shape_of(2, (int64_t)3, (int64_t)3);
+    shape s = shape_of(2, 3, 3);
     (void)in;
     return op_full(g, MARE_U8, &s, 200);
 }
 static node *full_bool(graph *g, node **in) {
-    shape s = shape_of(1, (int64_t)5);
+    shape s = shape_of(1, 5);
     (void)in;
     return op_full(g, MARE_BOOL, &s, 1);
 }
 static node *full_empty(graph *g, node **in) {
-    shape s = shape_of(2, (int64_t)0, (int64_t)4);
+    shape s = shape_of(2, 0, 4);
     (void)in;
     return op_full(g, MARE_F32, &s, 1);
 }

@@ -39,8 +39,8 @@ static bool matmul_vjp(graph *g, node *n, node *gy, node **gx) {
     if (!b->requires_grad) return true;
     if (b->shape.rank == 2 && a->shape.rank > 2) {
         /* b met every batch: one product over all rows, not one for each batch and a sum. */
-        shape rows_a = shape_of(2, (int64_t)-1, a->shape.dim[a->shape.rank - 1]);
-        shape rows_y = shape_of(2, (int64_t)-1, gy->shape.dim[gy->shape.rank - 1]);
+        shape rows_a = shape_of(2, -1, a->shape.dim[a->shape.rank - 1]);
+        shape rows_y = shape_of(2, -1, gy->shape.dim[gy->shape.rank - 1]);
         if (shape_count(&a->shape) > 0 && shape_count(&gy->shape) > 0) {
             a = op_reshape(g, a, &rows_a);
             gy = op_reshape(g, gy, &rows_y);

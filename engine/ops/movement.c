@@ -120,17 +120,17 @@ static void copy_ref(const node *n, const double *const *in, double *out) {
 }
 
 static node *reshape_case(graph *g, node **in) {
-    shape s = shape_of(3, (int64_t)4, (int64_t)-1, (int64_t)3);
+    shape s = shape_of(3, 4, -1, 3);
     return op_reshape(g, in[0], &s);
 }
 
 static node *reshape_copy_case(graph *g, node **in) {
-    shape s = shape_of(2, (int64_t)5, (int64_t)12);
+    shape s = shape_of(2, 5, 12);
     return op_reshape(g, op_transpose(g, in[0], 0, 1), &s);
 }
 
 static node *reshape_empty_case(graph *g, node **in) {
-    shape s = shape_of(3, (int64_t)3, (int64_t)0, (int64_t)7);
+    shape s = shape_of(3, 3, 0, 7);
     return op_reshape(g, in[0], &s);
 }
 
@@ -382,12 +382,12 @@ static void expand_ref(const node *n, const double *const *in, double *out) {
 }
 
 static node *expand_case(graph *g, node **in) {
-    shape s = shape_of(4, (int64_t)2, (int64_t)3, (int64_t)-1, (int64_t)5);
+    shape s = shape_of(4, 2, 3, -1, 5);
     return op_expand(g, in[0], &s);
 }
 
 static node *expand_empty_case(graph *g, node **in) {
-    shape s = shape_of(2, (int64_t)0, (int64_t)3);
+    shape s = shape_of(2, 0, 3);
     return op_expand(g, in[0], &s);
 }
 

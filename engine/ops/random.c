@@ -217,7 +217,7 @@ node *op_randperm(graph *g, int64_t n) {
 /* ---- Descriptors -------------------------------------------------------------------------- */
 
 static node *uniform_odd(graph *g, node **in) {
-    shape s = shape_of(2, (int64_t)7, (int64_t)149);
+    shape s = shape_of(2, 7, 149);
     (void)in;
     return op_uniform(g, &s, -1, 3);
 }
@@ -228,13 +228,13 @@ static node *uniform_one(graph *g, node **in) {
     return op_uniform(g, &s, 0, 1);
 }
 static node *uniform_carry(graph *g, node **in) {
-    shape s = shape_of(1, (int64_t)99);
+    shape s = shape_of(1, 99);
     (void)in;
     g->random.next = 0x7fffffff5u;
     return op_uniform(g, &s, 0, 1);
 }
 static node *uniform_empty(graph *g, node **in) {
-    shape s = shape_of(2, (int64_t)3, (int64_t)0);
+    shape s = shape_of(2, 3, 0);
     (void)in;
     return op_uniform(g, &s, 0, 1);
 }
@@ -242,7 +242,7 @@ static node *bernoulli(graph *g, node **in) {
     return op_bernoulli(g, in[0]);
 }
 static node *normal_odd(graph *g, node **in) {
-    shape s = shape_of(2, (int64_t)7, (int64_t)149);
+    shape s = shape_of(2, 7, 149);
     (void)in;
     return op_normal(g, &s, 1, 2);
 }

@@ -286,7 +286,7 @@ static node *pad_image_case(graph *g, node **in) {
 }
 
 static node *embed_case(graph *g, node **in) {
-    shape s = shape_of(3, (int64_t)7, (int64_t)9, (int64_t)4);
+    shape s = shape_of(3, 7, 9, 4);
     return op_embed(g, in[0], &s, (const int64_t[]){0, 8, 1}, (const int64_t[]){3, -2, 1}, 0.25);
 }
 
