@@ -16,13 +16,19 @@ static const char usage[] =
     "       mare script.lua [args...]   run a script\n"
     "       mare - [args...]            run what comes on standard input\n"
     "       mare -e 'code' [args...]    run code\n"
+    "       mare profile [--trace FILE] script.lua [args...]\n"
+    "                                   run it, then tell where the time went; FILE is for\n"
+    "                                   Perfetto or chrome://tracing\n"
     "       mare devices [--json]       list the Vulkan devices\n"
-    "       mare ops                    list the operations\n"
+    "       mare ops [--markdown|NAME]  list the operations, or tell of one\n"
     "       mare --version | --help\n"
     "\n"
     "environment: MARE_DEVICE   index, name or type of the device to use\n"
     "             MARE_CAPS     capabilities to switch off and limits to clamp\n"
-    "             MARE_VALIDATE=1, MARE_EAGER=1, MARE_DUMP=plan   for looking into a problem\n"
+    "             MARE_PASSES   passes to leave out: -fuse,-merge, or none\n"
+    "             MARE_VALIDATE=1, MARE_EAGER=1, MARE_CHECK=1\n"
+    "                           for looking into a problem\n"
+    "             MARE_DUMP     what to print: any of graph,plan,memory,glsl\n"
     "             MARE_CACHE    folder for compiled shaders\n";
 
 /* The handler can know the state only through a global. */
@@ -108,11 +114,42 @@ static int run_code(lua_State *L, int argc, char **argv) {
     return run(L, status, argc, argv, 2);
 }
 
+/* Runs the script that argv[at] names; "-" is standard input. */
+static int run_script(lua_State *L, int argc, char **argv, int at) {
+    const char *path = strcmp(argv[at], "-") == 0 ? NULL : argv[at];
+    if (path) search_beside(L, path);
+    return run(L, luaL_loadfilex(L, path, "t"), argc, argv, at);
+}
+
+/* A script between the start of a profile and its report, which is printed after an error too. */
+static int run_profiled(lua_State *L, int argc, char **argv) {
+    const char *trace = NULL;
+    int at = 2;
+    for (; at < argc && argv[at][0] == '-' && argv[at][1]; at += 2) {
+        if (strcmp(argv[at], "--trace") != 0 || at + 1 == argc) {
+            fprintf(stderr, "mare: profile does not take '%s'%s\n%s", argv[at],
+                    at + 1 == argc ? " alone" : "", usage);
+            return EXIT_USAGE;
+        }
+        trace = argv[at + 1];
+    }
+    if (at >= argc) {
+        fprintf(stderr, "mare: profile wants a script\n%s", usage);
+        return EXIT_USAGE;
+    }
+    int begun = call(L, "mare.profiler", "begin", trace);
+    if (begun != EXIT_SUCCESS) return begun;
+    int code = run_script(L, argc, argv, at);
+    int told = call(L, "mare.profiler", "finish", NULL);
+    return code != EXIT_SUCCESS ? code : told;
+}
+
 static int dispatch(lua_State *L, int argc, char **argv) {
     const char *word = argc > 1 ? argv[1] : NULL;
     if (!word) return call(L, "mare.repl", "run", NULL);
     if (strcmp(word, "-e") == 0) return run_code(L, argc, argv);
-    if (strcmp(word, "-") == 0) return run(L, luaL_loadfilex(L, NULL, "t"), argc, argv, 1);
+    if (strcmp(word, "-") == 0) return run_script(L, argc, argv, 1);
+    if (strcmp(word, "profile") == 0) return run_profiled(L, argc, argv);
     if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
         fputs(usage, stdout);
         return EXIT_SUCCESS;
@@ -120,7 +157,8 @@ static int dispatch(lua_State *L, int argc, char **argv) {
     bool devices = strcmp(word, "devices") == 0, version = strcmp(word, "--version") == 0;
     if (devices || version || strcmp(word, "ops") == 0) {
         const char *option = argc > 2 ? argv[2] : NULL;
-        if (argc > 3 || (option && !(devices && strcmp(option, "--json") == 0))) {
+        bool known = !option || (devices ? strcmp(option, "--json") == 0 : !version);
+        if (argc > 3 || !known) {
             fprintf(stderr, "mare: %s does not take '%s'\n%s", word, argv[argc - 1], usage);
             return EXIT_USAGE;
         }
@@ -130,8 +168,7 @@ static int dispatch(lua_State *L, int argc, char **argv) {
         fprintf(stderr, "mare: unknown option '%s'\n%s", word, usage);
         return EXIT_USAGE;
     }
-    search_beside(L, word);
-    return run(L, luaL_loadfilex(L, word, "t"), argc, argv, 1);
+    return run_script(L, argc, argv, 1);
 }
 
 typedef struct command {

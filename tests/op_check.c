@@ -2,6 +2,7 @@
 
 #include "base/hash.h"
 #include "ops/ops.h"
+#include "plan/check.h"
 #include "spirv_check.h"
 
 #include <math.h>
@@ -19,10 +20,16 @@ bool checker_open(checker *c, const char *more_caps) {
     dev_options options = {.device = getenv("MARE_DEVICE"),
                            .caps = *caps ? caps : NULL,
                            .validate = validate && *validate && *validate != '0'};
+    uint32_t passes = PASS_ALL;
+    const char *list = getenv("MARE_PASSES");
     ops_graph_init(&c->g, &c->error);
-    return dev_create(&options, &c->error, &c->device) == MARE_OK &&
-           kernels_create(c->device, &c->error, &c->kernels) == MARE_OK &&
-           planner_create(&c->g, c->device, c->kernels, &c->planner) == MARE_OK;
+    if (dev_create(&options, &c->error, &c->device) != MARE_OK ||
+        kernels_create(c->device, &c->error, &c->kernels) != MARE_OK ||
+        planner_create(&c->g, c->device, c->kernels, &c->planner) != MARE_OK ||
+        plan_passes_apply(&passes, list ? list : "", &c->error) != MARE_OK)
+        return false;
+    planner_set_passes(c->planner, passes);
+    return true;
 }
 
 bool checker_close(checker *c) {
@@ -124,19 +131,6 @@ double *checker_read(checker *c, node *n) {
 
 /* ---- Graphs on the host ------------------------------------------------------------------- */
 
-/* The most elements that may be summed into one of n's. A product of two contracts what both have
- * and the result lacks: for matrices, the root is exact. */
-static double terms(const node *n) {
-    double out = (double)shape_count(&n->shape), most = 1, product = 1;
-    if (out == 0) return 1;
-    for (int i = 0; i < n->n_in; i++) {
-        double in = (double)shape_count(&n->in[i]->shape);
-        most = fmax(most, in / out);
-        if (i < 2) product *= in;
-    }
-    return n->n_in >= 2 ? fmax(most, sqrt(product / out)) : most;
-}
-
 bool host_graph_make(checker *c, node *const *roots, int n, host_graph *h) {
     memset(h, 0, sizeof *h);
     if (graph_order(&c->g, roots, n, &h->order, &h->n) != MARE_OK) return false;
@@ -148,17 +142,18 @@ bool host_graph_make(checker *c, node *const *roots, int n, host_graph *h) {
     h->root = need(calloc((size_t)n, sizeof *h->root));
     h->n_roots = n;
     h->sums = 1;
+    h->unit = dtype_roundoff(MARE_F32);
     for (int i = 0; i < h->n; i++) {
         node *x = node_retain(h->order[i]);
         size_t count = (size_t)shape_count(&x->shape);
         h->value[i] = need(malloc((count + 1) * sizeof(double)));
-        h->halves = h->halves || x->dtype == MARE_F16;
+        h->unit = fmax(h->unit, dtype_roundoff(x->dtype));
         if (x->store) continue;
         for (int k = 0; k < x->n_in; k++)
             h->in[next++] = (int)x->in[k]->index;
         if (x->op->view || x->leaf) continue;
         h->nodes++;
-        h->sums = fmax(h->sums, terms(x));
+        h->sums = fmax(h->sums, check_terms(x));
     }
     for (int i = 0; i < n; i++)
         h->root[i] = h->value[roots[i]->index];
@@ -175,6 +170,18 @@ void host_graph_free(host_graph *h) {
     free(h->in);
     free(h->order);
     memset(h, 0, sizeof *h);
+}
+
+/* What a rounding may change is relative to an element, or in a sum to the largest. */
+static void shake(checker *c, const host_graph *h, const node *n, double *x, int64_t count) {
+    double terms = check_terms(n), unit = h->shake * dtype_roundoff(n->dtype), most = 0;
+    for (int64_t i = 0; i < count && terms > 1; i++)
+        if (isfinite(x[i])) most = fmax(most, fabs(x[i]));
+    for (int64_t i = 0; i < count; i++) {
+        double u = rng_u32(&c->random) / 2147483648.0 - 1;
+        x[i] += u * (unit * fabs(x[i]) + h->shake * terms * dtype_roundoff(MARE_F32) * most);
+    }
+    round_to(n->dtype, x, count);
 }
 
 void host_graph_run(checker *c, host_graph *h, bool rounded) {
@@ -195,16 +202,17 @@ void host_graph_run(checker *c, host_graph *h, bool rounded) {
             if (count > 0) x->op->ref(x, in, h->value[i]);
             free(in);
             if (rounded) round_to(x->dtype, h->value[i], count);
+            if (h->shake > 0 && dtype_is_float(x->dtype) && !x->op->view && !x->leaf)
+                shake(c, h, x, h->value[i], count);
         }
         for (int64_t k = 0; k < count; k++)
             if (isfinite(h->value[i][k])) h->peak = fmax(h->peak, fabs(h->value[i][k]));
     }
 }
 
-double check_tolerance(const host_graph *h, double ref, double largest) {
-    double u = h->halves ? ldexp(1, -11) : ldexp(1, -24);
-    double scale = h->sums > 1 ? h->peak : fmin(largest, 1);
-    return u * (8 * h->nodes + h->sums) * (fabs(ref) + scale);
+double check_tolerance(const host_graph *h, double ref) {
+    double scale = h->sums > 1 ? h->peak : fmin(h->peak, 1);
+    return h->unit * (8 * h->nodes + h->sums) * (fabs(ref) + scale);
 }
 
 /* ---- Launches ----------------------------------------------------------------------------- */
@@ -266,7 +274,7 @@ bool check_launches(checker *c, const host_graph *h, const dev_caps *caps, char 
         operand *in = need(arena_alloc(&mem, (size_t)(x->n_in + 1) * sizeof *in));
         for (int k = 0; k < x->n_in; k++)
             in[k] = at[h->in[next++]];
-        if (shape_count(&x->shape) > 0 && x->op->lower(&l, x, in, &at[i]) != MARE_OK) {
+        if (shape_count(&x->shape) > 0 && lower_node(&l, x, in, &at[i]) != MARE_OK) {
             snprintf(message, size, "lowering %s: %s", x->op->name, error.text);
             ok = false;
         }

@@ -6,7 +6,8 @@
 #include "base/map.h"
 #include "plan/plan.h"
 
-/* MARE_CAPS, MARE_DEVICE and MARE_VALIDATE of the environment count here as in the library. */
+/* MARE_CAPS, MARE_DEVICE, MARE_PASSES and MARE_VALIDATE of the environment count here as in the
+ * library. */
 typedef struct checker {
     mare_error error;
     dev_device *device;
@@ -47,7 +48,9 @@ typedef struct host_graph {
     int nodes;      /* computing ones, views aside */
     double sums;    /* the most elements that flow into one, in any node: see check_tolerance() */
     double peak;    /* the largest finite magnitude in the last run */
-    bool halves;    /* some node is f16 */
+    double unit;    /* the unit roundoff of the narrowest float dtype in it */
+    double shake;   /* 0, or: the result of each computing node is moved at random, by up to so many
+                       of its roundings */
 } host_graph;
 
 bool host_graph_make(checker *c, node *const *roots, int n, host_graph *h);
@@ -57,16 +60,16 @@ void host_graph_free(host_graph *h);
 void host_graph_run(checker *c, host_graph *h, bool rounded);
 
 /* The difference that rounding may make between a device and the reference, for an element of value
- * ref in a result whose largest magnitude is `largest`:
+ * ref in a result:
  *
  *     u * (8 * nodes + sums) * (|ref| + scale)
  *
- * u is the unit roundoff of the narrowest float dtype in the graph (2^-24, 2^-11); each computing
- * node may lose 8 u (Vulkan's functions keep to 4 or better), a sum of k terms k u. Where anything
- * is summed, terms may cancel, and what is lost is lost of them: scale is the largest magnitude in
- * the whole graph. Otherwise it is `largest`, and 1 at most (functions near a root lose the
- * rounding of their argument). */
-double check_tolerance(const host_graph *h, double ref, double largest);
+ * u is the unit roundoff of the narrowest float dtype in the graph (2^-24; f16 2^-11; bf16 2^-8);
+ * each computing node may lose 8 u (Vulkan's functions keep to 4 or better), a sum of k terms k u.
+ * Where anything is summed, terms may cancel, and what is lost is lost of them: scale is the
+ * largest magnitude in the whole graph, inputs included. Otherwise it is 1 at most: functions near
+ * a root lose the rounding of their arguments. */
+double check_tolerance(const host_graph *h, double ref);
 
 /* Lowers all of h for a device of these capabilities, and checks what comes out: every kernel and
  * variant compiles to valid SPIR-V and keeps the limits. False with a reason in message. */

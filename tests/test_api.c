@@ -156,6 +156,33 @@ Test(api, assignment_leaves_what_was_computed_before) {
         mare_tensor_release(all[i]);
 }
 
+Test(api, a_part_is_written_with_its_history) {
+    int64_t start[] = {0, 1}, stop[] = {1, 2}, step[] = {1, 1};
+    mare_tensor *a = tensor(1, 2, (float[]){3, 4}), *v = tensor(1, 1, (float[]){5});
+    mare_tensor *ones = tensor(1, 2, (float[]){1, 1}), *x, *y, *g[2], *none;
+    OK(mare_set_requires_grad(a, true));
+    OK(mare_set_requires_grad(v, true));
+    x = map2("mul", a, a);
+    OK(mare_put_slice(x, start, stop, step, v, &y));
+    OK(mare_rebind(x, y));
+    expect_values(x, (double[]){9, 5}, 2);
+    OK(mare_gradients(x, ones, 2, (mare_tensor *[]){a, v}, g));
+    expect_values(g[0], (double[]){6, 0}, 2);
+    expect_values(g[1], (double[]){1}, 1);
+    FAILS(MARE_E_ARGUMENT, "under no_grad", mare_rebind(a, y));
+    FAILS(MARE_E_SHAPE, "assignment: f32 [1, 1] given for f32 [1, 2]", mare_rebind(x, v));
+    FAILS(MARE_E_SHAPE, "assignment: [1, 2] does not stretch to the part [1, 1]",
+          mare_put_slice(x, start, stop, step, a, &none));
+    mare_no_grad(ctx, true);
+    OK(mare_rebind(a, y));
+    mare_no_grad(ctx, false);
+    cr_expect(mare_requires_grad(a));
+    expect_values(a, (double[]){9, 5}, 2);
+    mare_tensor *all[] = {a, v, ones, x, y, g[0], g[1]};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        mare_tensor_release(all[i]);
+}
+
 Test(api, requiring_a_gradient_concerns_one_handle) {
     mare_tensor *a = tensor(2, 3, six), *same, *y, *g;
     OK(mare_reshape(a, 2, (int64_t[]){2, 3}, &same));
@@ -202,13 +229,89 @@ Test(api, gradients_of_gradients) {
         mare_tensor_release(all[i]);
 }
 
+/* A gradient of the host's: the user's number times what comes in; a negative one fails. */
+typedef struct scaler {
+    double factor;
+    int runs, ends;
+} scaler;
+
+static mare_status scale_gradient(void *user, mare_tensor *grad, int n, mare_tensor **out) {
+    scaler *s = user;
+    s->runs++;
+    cr_expect_eq(n, 1);
+    if (s->factor < 0) return mare_fail(ctx, MARE_E_RANGE, "scaler: a negative factor");
+    return mare_map_scalar("mul", 1, &grad, s->factor, &out[0]);
+}
+
+static void end_scaler(void *user) {
+    ((scaler *)user)->ends++;
+}
+
+static mare_tensor *parameter(const float *data) {
+    mare_tensor *x = tensor(1, 3, data);
+    OK(mare_set_requires_grad(x, true));
+    return x;
+}
+
+Test(api, gradients_of_the_host) {
+    scaler five = {.factor = 5}, two = {.factor = 2}, bad = {.factor = -1};
+    mare_tensor *x = parameter((float[]){1, 2, 3}), *plain, *y, *z, *grad, *negative;
+    mare_tensor *ones = tensor(1, 3, (float[]){1, 1, 1});
+    mare_no_grad(ctx, true);
+    plain = map1("square", x);
+    mare_no_grad(ctx, false);
+    OK(mare_custom(plain, 1, &x, &(mare_vjp){scale_gradient, end_scaler, &five}, &y));
+    OK(mare_add_hook(x, &(mare_vjp){scale_gradient, end_scaler, &two}, NULL));
+    z = map2("mul", y, y);
+    OK(mare_backward(z, ones, false));
+    OK(mare_grad(x, &grad));
+    expect_values(grad, (double[]){2 * 1 * 5 * 2, 2 * 4 * 5 * 2, 2 * 9 * 5 * 2}, 3);
+    cr_expect_eq(five.runs, 1);
+    cr_expect_eq(two.runs, 1);
+    cr_expect_eq(five.ends, 1, "the graph is spent, and what it called with it");
+    cr_expect_eq(two.ends, 0);
+
+    int id;
+    OK(mare_add_hook(x, &(mare_vjp){scale_gradient, end_scaler, &bad}, &id));
+    negative = map1("neg", x);
+    FAILS(MARE_E_RANGE, "scaler: a negative factor", mare_backward(negative, ones, false));
+    mare_remove_hook(x, id);
+    cr_expect_eq(bad.ends, 1);
+    OK(mare_set_requires_grad(plain, false));
+    FAILS(MARE_E_ARGUMENT, "requires no gradient",
+          mare_add_hook(plain, &(mare_vjp){scale_gradient, end_scaler, &bad}, &id));
+    cr_expect_eq(bad.ends, 2);
+    mare_tensor *all[] = {x, y, z, plain, grad, negative, ones};
+    for (int i = 0; i < 7; i++)
+        mare_tensor_release(all[i]);
+}
+
+Test(api, checkpoints_compute_again) {
+    mare_tensor *x = parameter((float[]){0.1f, 0.2f, 0.3f}), *y, *grad;
+    mare_tensor *ones = tensor(1, 3, (float[]){1, 1, 1});
+    uint64_t start = mare_checkpoint_start(ctx);
+    mare_tensor *sine = map1("sin", x), *inner = map1("exp", sine);
+    OK(mare_checkpoint(inner, start, &y));
+    OK(mare_backward(y, ones, false));
+    OK(mare_grad(x, &grad));
+    double want[3];
+    for (int i = 0; i < 3; i++)
+        want[i] = exp(sin(0.1 * (i + 1))) * cos(0.1 * (i + 1));
+    expect_values(grad, want, 3);
+    mare_tensor *all[] = {x, y, grad, ones, sine, inner};
+    for (int i = 0; i < 6; i++)
+        mare_tensor_release(all[i]);
+}
+
 Test(api, bad_calls_say_what_is_wrong) {
     mare_tensor *a = tensor(2, 3, six), *b = tensor(1, 6, six), *y = NULL, *i32;
     FAILS(MARE_E_SHAPE, "[2, 3]", mare_map("add", 2, (mare_tensor *[]){a, b}, &y));
     cr_expect_null(y);
     FAILS(MARE_E_SHAPE, "matmul", mare_matmul(a, a, &y));
     FAILS(MARE_E_ARGUMENT, "nonsense", mare_map("nonsense", 1, &a, &y));
-    FAILS(MARE_E_ARGUMENT, "axis", mare_softmax(a, 2, &y));
+    FAILS(MARE_E_ARGUMENT, "axis",
+          mare_call(ctx, "softmax", 2,
+                    (mare_arg[]){mare_arg_tensor("x", a), mare_arg_number("dim", 2)}, 1, &y));
     FAILS(MARE_E_SHAPE, "item", mare_tensor_item(a, &(double){0}));
     OK(mare_cast(a, MARE_I32, &i32));
     FAILS(MARE_E_DTYPE, "i32", mare_set_requires_grad(i32, true));
@@ -326,20 +429,71 @@ static char shown[1 << 16];
 
 static void show(void *user, const char *text) {
     (void)user;
-    snprintf(shown, sizeof shown, "%s", text);
+    size_t n = strlen(shown);
+    snprintf(shown + n, sizeof shown - n, "%s", text);
 }
 
-Test(api_environment, dump_shows_plans_with_the_scripts_lines) {
-    setenv("MARE_DUMP", "plan", 1);
+/* What MARE_DUMP=word shows while exp is evaluated, twice. */
+static void dump_exp(const char *word) {
+    setenv("MARE_DUMP", word, 1);
     setup();
+    shown[0] = 0;
     mare_set_dump(ctx, show, NULL);
     mare_set_location(ctx, "net.lua", 7);
-    mare_tensor *a = tensor(2, 3, six), *y = map1("exp", a);
-    OK(mare_eval(ctx, 1, &y));
-    cr_expect_not_null(strstr(shown, "exp (net.lua:7)"), "%s", shown);
+    mare_tensor *a = tensor(2, 3, six);
+    for (int i = 0; i < 2; i++) {
+        mare_tensor *y = map1("exp", a);
+        OK(mare_eval(ctx, 1, &y));
+        mare_tensor_release(y);
+    }
     mare_tensor_release(a);
-    mare_tensor_release(y);
     teardown();
+}
+
+static int count(const char *part) {
+    int n = 0;
+    for (const char *at = shown; (at = strstr(at, part)); at++)
+        n++;
+    return n;
+}
+
+Test(api_environment, dump_shows_each_new_plan_with_the_scripts_lines) {
+    dump_exp("plan");
+    cr_expect_eq(count("exp (net.lua:7)"), 1, "%s", shown);
+    cr_expect_eq(count("graph: ") + count("memory of plan ") + count("#version"), 0, "%s", shown);
+}
+
+Test(api_environment, dump_shows_graphs_before_their_plans) {
+    dump_exp("graph,plan");
+    const char *nodes = strstr(shown, "graph: 2 nodes, 1 wanted\n"), *plan = strstr(shown, "plan ");
+    cr_assert(nodes && plan && nodes < plan, "%s", shown);
+    cr_expect_eq(count("node 1: exp f32 [2, 3] of 0 (net.lua:7) <- wanted"), 1, "%s", shown);
+}
+
+Test(api_environment, dump_shows_memory_over_steps) {
+    dump_exp("memory");
+    cr_expect_eq(count("memory of plan "), 1, "%s", shown);
+    cr_expect_eq(count("       0            0  exp (net.lua:7)\n"), 1, "%s", shown);
+}
+
+/* The text is what the compiler reads: includes in place, the expression in its defines. */
+Test(api_environment, dump_shows_whole_kernels) {
+    dump_exp("glsl");
+    cr_expect_eq(count("// kernel elementwise/map.comp: 2 buffers, constants "), 1, "%s", shown);
+    cr_expect_eq(count("#version 450\n"), 1, "%s", shown);
+    cr_expect_eq(count("#define BODY "), 1, "%s", shown);
+    cr_expect_geq(count("uint group_index() {"), 1, "%s", shown);
+}
+
+Test(api_environment, a_dump_that_is_not_known) {
+    char why[512] = "";
+    mare_context *none = NULL;
+    setenv("MARE_DUMP", "plan,plams", 1);
+    cr_expect_eq(
+        mare_context_create(&(mare_options){.error = why, .error_size = sizeof why}, &none),
+        MARE_E_ARGUMENT);
+    cr_expect_null(none);
+    cr_expect_not_null(strstr(why, "\"plams\" is none of graph, plan, memory, glsl"), "%s", why);
 }
 
 Test(api_environment, eager_stops_at_the_first_bad_value) {

@@ -181,10 +181,10 @@ static void logsumexp_formula(const subject *s, double *const *in, double *out) 
 /* ---- Builders ----------------------------------------------------------------------------- */
 
 static node *entropy(graph *g, const subject *s, node **in) {
-    return op_cross_entropy(g, in[0], in[1], s->number, s->r);
+    return op_cross_entropy(g, in[0], in[1], &(class_loss){NULL, NO_CLASS, s->number, s->r});
 }
 static node *nll(graph *g, const subject *s, node **in) {
-    return op_nll_loss(g, in[0], in[1], s->r);
+    return op_nll_loss(g, in[0], in[1], &(class_loss){NULL, NO_CLASS, 0, s->r});
 }
 static node *mse(graph *g, const subject *s, node **in) {
     return op_mse_loss(g, in[0], in[1], s->r);

@@ -36,6 +36,14 @@ static node *values(mare_dtype t, shape s, const double *x) {
 #define TABLE(t, rows, columns, ...)                                                               \
     values(t, shape_of(2, (int64_t)(rows), (int64_t)(columns)), (double[]){__VA_ARGS__})
 
+static node *entropy(node *scores, node *target, reduction r) {
+    return op_cross_entropy(&c.g, scores, target, &(class_loss){NULL, NO_CLASS, 0, r});
+}
+
+static node *nll(node *scores, node *target, reduction r) {
+    return op_nll_loss(&c.g, scores, target, &(class_loss){NULL, NO_CLASS, 0, r});
+}
+
 static void expect(const char *what, node *n, const double *expected, double tolerance) {
     cr_assert_not_null(n, "%s: %s", what, c.error.text);
     const double *x = checker_read(&c, n);
@@ -86,7 +94,7 @@ Test(edge, large_logits) {
     EXPECT("its gradient", g, 1e-6, 0, 1, -1, 0, -1 / (1 + exp(20)), 1 / (1 + exp(20)), 0.5, 0.25);
     /* Cross entropy of scores that exp() would overflow with. */
     node *scores = TABLE(MARE_F32, 2, 3, 1e4, 0, -1e4, 0, 1e4, 1e4);
-    loss = op_cross_entropy(&c.g, scores, ROW(MARE_I32, 2, 1), 0, REDUCE_NONE);
+    loss = entropy(scores, ROW(MARE_I32, 2, 1), REDUCE_NONE);
     g = gradient(loss, scores);
     EXPECT("cross_entropy", loss, 1e-6, 2e4, log(2));
     EXPECT("its gradient", g, 1e-6, 1, 0, -1, 0, -0.5, 0.5);
@@ -95,10 +103,27 @@ Test(edge, large_logits) {
 /* A class that cannot be costs nothing where it is not the target, and all where it is. */
 Test(edge, impossible_classes) {
     node *scores = TABLE(MARE_F32, 2, 3, -INFINITY, 1, 1, 1, 1, -INFINITY);
-    node *loss = op_cross_entropy(&c.g, scores, ROW(MARE_I32, 1, 2), 0, REDUCE_NONE);
+    node *loss = entropy(scores, ROW(MARE_I32, 1, 2), REDUCE_NONE);
     EXPECT("cross_entropy", loss, 1e-6, log(2), INFINITY);
     node *log_probs = TABLE(MARE_F32, 1, 2, -INFINITY, -1);
-    EXPECT("nll_loss", op_nll_loss(&c.g, log_probs, ROW(MARE_I32, 1), REDUCE_MEAN), 0, 1);
+    EXPECT("nll_loss", nll(log_probs, ROW(MARE_I32, 1), REDUCE_MEAN), 0, 1);
+}
+
+/* A label that is ignored costs nothing, whatever its scores are; the mean is that of the others.
+ */
+Test(edge, ignored_labels) {
+    node *scores = TABLE(MARE_F32, 3, 2, NAN, INFINITY, 0, 0, -INFINITY, 1e38);
+    node *target = ROW(MARE_I32, -100, 1, -100), *loss = entropy(scores, target, REDUCE_NONE);
+    EXPECT("cross_entropy", loss, 1e-6, 0, log(2), 0);
+    EXPECT("its mean", entropy(scores, target, REDUCE_MEAN), 1e-6, log(2));
+    EXPECT("none left", entropy(scores, ROW(MARE_I32, -100, -100, -100), REDUCE_MEAN), 0, NAN);
+    node *half = TABLE(MARE_F16, 2, 2, 60000, -60000, 1, 1);
+    loss = entropy(half, ROW(MARE_I32, 0, -100), REDUCE_MEAN);
+    cr_assert_eq(loss->dtype, MARE_F16);
+    EXPECT("f16", loss, 0, 0);
+    /* Squares that f16 could not hold, of which the mean fits. */
+    node *far = ROW(MARE_F16, 300, 0, 0, 0), *near = ROW(MARE_F16, 0, 0, 0, 0);
+    EXPECT("mse_loss", op_mse_loss(&c.g, far, near, REDUCE_MEAN), 1e-3, 22500);
 }
 
 Test(edge, infinite_rows) {
@@ -230,45 +255,44 @@ Test(edge, refused_classes) {
     graph *g = &c.g;
     node *scores = TABLE(MARE_F32, 2, 3, 1, 2, 3, 4, 5, 6),
          *lone = values(MARE_F32, shape_of(0), (double[]){1});
-    REFUSE(op_cross_entropy(g, scores, ROW(MARE_I32, 0, 3), 0, REDUCE_MEAN), MARE_E_RANGE,
-           "cross_entropy", "class 3", "[2, 3]", "0 to 2");
-    REFUSE(op_cross_entropy(g, scores, ROW(MARE_I32, -100, 2), 0, REDUCE_MEAN), MARE_E_RANGE,
-           "cross_entropy", "class -100", "0 to 2");
-    REFUSE(op_cross_entropy(g, scores, ROW(MARE_U8, 0, 255), 0, REDUCE_MEAN), MARE_E_RANGE,
-           "class 255");
-    REFUSE(op_nll_loss(g, scores, ROW(MARE_I32, 3, 0), REDUCE_MEAN), MARE_E_RANGE, "nll_loss",
-           "class 3");
-    REFUSE(op_cross_entropy(g, scores, ROW(MARE_I32, 0, 1, 2), 0, REDUCE_MEAN), MARE_E_SHAPE,
-           "cross_entropy", "[2, 3]", "[2]", "not [3]");
-    REFUSE(op_nll_loss(g, scores, TABLE(MARE_I32, 2, 1, 0, 1), REDUCE_MEAN), MARE_E_SHAPE,
-           "nll_loss", "[2, 1]");
-    REFUSE(op_cross_entropy(g, scores, ROW(MARE_F32, 0, 1), 0, REDUCE_MEAN), MARE_E_SHAPE,
-           "cross_entropy", "[2, 3]", "[2]");
-    REFUSE(op_nll_loss(g, scores, ROW(MARE_F32, 0, 1), REDUCE_MEAN), MARE_E_DTYPE, "nll_loss",
-           "f32");
-    REFUSE(op_cross_entropy(g, scores, ROW(MARE_BOOL, 0, 1), 0, REDUCE_MEAN), MARE_E_DTYPE,
-           "cross_entropy", "bool");
-    REFUSE(op_cross_entropy(g, lone, lone, 0, REDUCE_MEAN), MARE_E_SHAPE, "cross_entropy", "[]");
-    REFUSE(op_nll_loss(g, lone, lone, REDUCE_MEAN), MARE_E_SHAPE, "nll_loss", "[]");
+    REFUSE(entropy(scores, ROW(MARE_I32, 0, 3), REDUCE_MEAN), MARE_E_RANGE, "cross_entropy",
+           "class 3", "[2, 3]", "0 to 2");
+    REFUSE(entropy(scores, ROW(MARE_I32, -1, 2), REDUCE_MEAN), MARE_E_RANGE, "cross_entropy",
+           "class -1", "0 to 2");
+    REFUSE(entropy(scores, ROW(MARE_I32, -100, -1), REDUCE_MEAN), MARE_E_RANGE, "class -1");
+    REFUSE(nll(scores, ROW(MARE_I32, -100, 3), REDUCE_MEAN), MARE_E_RANGE, "class 3");
+    REFUSE(entropy(scores, ROW(MARE_U8, 0, 255), REDUCE_MEAN), MARE_E_RANGE, "class 255");
+    REFUSE(nll(scores, ROW(MARE_I32, 3, 0), REDUCE_MEAN), MARE_E_RANGE, "nll_loss", "class 3");
+    REFUSE(entropy(scores, ROW(MARE_I32, 0, 1, 2), REDUCE_MEAN), MARE_E_SHAPE, "cross_entropy",
+           "[2, 3]", "[2]", "not [3]");
+    REFUSE(nll(scores, TABLE(MARE_I32, 2, 1, 0, 1), REDUCE_MEAN), MARE_E_SHAPE, "nll_loss",
+           "[2, 1]");
+    REFUSE(entropy(scores, ROW(MARE_F32, 0, 1), REDUCE_MEAN), MARE_E_SHAPE, "cross_entropy",
+           "[2, 3]", "[2]");
+    REFUSE(nll(scores, ROW(MARE_F32, 0, 1), REDUCE_MEAN), MARE_E_DTYPE, "nll_loss", "f32");
+    REFUSE(entropy(scores, ROW(MARE_BOOL, 0, 1), REDUCE_MEAN), MARE_E_DTYPE, "cross_entropy",
+           "bool");
+    REFUSE(entropy(lone, lone, REDUCE_MEAN), MARE_E_SHAPE, "cross_entropy", "[]");
+    REFUSE(nll(lone, lone, REDUCE_MEAN), MARE_E_SHAPE, "nll_loss", "[]");
     const double bad[] = {-0.1, 1.1, NAN};
     for (int i = 0; i < 3; i++)
-        REFUSE(op_cross_entropy(g, scores, ROW(MARE_I32, 0, 1), bad[i], REDUCE_MEAN),
+        REFUSE(op_cross_entropy(g, scores, ROW(MARE_I32, 0, 1),
+                                &(class_loss){NULL, NO_CLASS, bad[i], REDUCE_MEAN}),
                MARE_E_ARGUMENT, "cross_entropy", "smoothing", "0..1");
-    cr_expect_null(op_cross_entropy(g, NULL, scores, 0, REDUCE_MEAN));
-    cr_expect_null(op_cross_entropy(g, scores, NULL, 0, REDUCE_MEAN));
-    cr_expect_null(op_nll_loss(g, scores, NULL, REDUCE_MEAN));
+    cr_expect_null(entropy(NULL, scores, REDUCE_MEAN));
+    cr_expect_null(entropy(scores, NULL, REDUCE_MEAN));
+    cr_expect_null(nll(scores, NULL, REDUCE_MEAN));
 }
 
 /* Classes that come from the device must be looked at before they are trusted. */
 Test(edge, unknown_classes) {
     node *scores = TABLE(MARE_F32, 2, 2, 1, 2, 3, 4);
     node *target = op_map2(&c.g, "add", ROW(MARE_I32, 0, 1), ROW(MARE_I32, 1, -1));
-    REFUSE(op_nll_loss(&c.g, scores, target, REDUCE_NONE), MARE_E_RANGE, "nll_loss", "evaluate");
+    REFUSE(nll(scores, target, REDUCE_NONE), MARE_E_RANGE, "nll_loss", "evaluate");
     node *bytes = op_cast(&c.g, target, MARE_U8);
-    REFUSE(op_cross_entropy(&c.g, scores, bytes, 0, REDUCE_NONE), MARE_E_RANGE, "cross_entropy",
-           "evaluate");
+    REFUSE(entropy(scores, bytes, REDUCE_NONE), MARE_E_RANGE, "cross_entropy", "evaluate");
     cr_assert_not_null(checker_read(&c, target));
-    EXPECT("nll_loss", op_nll_loss(&c.g, scores, target, REDUCE_NONE), 0, -2, -3);
+    EXPECT("nll_loss", nll(scores, target, REDUCE_NONE), 0, -2, -3);
 }
 
 Test(edge, refused_pairs) {
@@ -276,7 +300,8 @@ Test(edge, refused_pairs) {
     node *a = TABLE(MARE_F32, 2, 3, 1, 2, 3, 4, 5, 6), *b = ROW(MARE_F32, 1, 2, 3);
     node *(*const losses[])(graph *, node *, node *, reduction) = {op_mse_loss, op_l1_loss,
                                                                    op_bce_loss, op_bce_with_logits};
-    const char *const names[] = {"mse_loss", "l1_loss", "bce_loss", "bce_with_logits"};
+    const char *const names[] = {"mse_loss", "l1_loss", "binary_cross_entropy",
+                                 "binary_cross_entropy_with_logits"};
     for (int i = 0; i < 4; i++) {
         REFUSE(losses[i](g, a, b, REDUCE_MEAN), MARE_E_SHAPE, names[i], "[2, 3]", "[3]");
         cr_expect_null(losses[i](g, a, NULL, REDUCE_MEAN));

@@ -328,7 +328,7 @@ Test(device, pipeline_cache_is_saved_and_hostile_data_is_harmless) {
     dev_pipeline *p = kernel_make(d, 32, 0);
     void *data;
     size_t len;
-    OK(dev_pipeline_cache_save(d, &data, &len));
+    OK(dev_pipeline_cache_save(d, NULL, 0, &data, &len, &err));
     cr_assert(data && len > 0);
     dev_pipeline_destroy(p);
     close_clean(d);
@@ -429,7 +429,7 @@ Test(device, a_lost_device_stays_lost) {
     LOST(dev_wait(d));
     LOST(dev_pipeline_create(d, words, n, 2, spec, 2, &p2, &err));
     void *data;
-    LOST(dev_pipeline_cache_save(d, &data, &n));
+    LOST(dev_pipeline_cache_save(d, NULL, 0, &data, &n, &err));
     free(words);
     dev_memory_trim(d);
     dev_buffer_release(b);

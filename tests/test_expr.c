@@ -59,7 +59,7 @@ static void glsl(const char *source, mare_dtype t, const char *want) {
 Test(expr, glsl) {
     glsl("a + 2 * b", MARE_F32, "(a + (2.0 * b))");
     glsl("a + 2 * b", MARE_I32, "(a + (2 * b))");
-    glsl("-exp(a) < 1e-9", MARE_F32, "T((-m_exp(a)) < 9.99999972e-10)");
+    glsl("-exp(a) < 1e-9", MARE_F32, "float((-m_exp(a)) < 9.99999972e-10)");
     glsl("where(a, inf, 0.1)", MARE_F32, "m_where(a, uintBitsToFloat(0x7f800000u), 0.100000001)");
 }
 
@@ -175,6 +175,38 @@ Test(expr, functions_on_the_device) {
         free(in[0]);
         free(in[1]);
         free(want);
+        graph_scope_end(&c.g);
+        checker_forget(&c);
+    }
+    cr_expect_eq(failures, 0, "%d failures", failures);
+    checker_close(&c);
+}
+
+/* Functions whose zeros left of 0 allow no relative bound: where they are positive numbers' alone.
+ */
+Test(expr, special_functions_on_the_device) {
+    static const char *const names[] = {"lgamma", "digamma", "trigamma", "i0", "i1"};
+    static checker c;
+    double x[400];
+    int n = 0, failures = 0;
+    for (double v = 1e-3; v < 80; v *= 1.07)
+        x[n++] = (float)v;
+    for (double v = 0.05; v < 9; v += 0.05)
+        x[n++] = (float)v;
+    cr_assert(checker_open(&c, NULL), "%s", c.error.text);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        double want[400];
+        const double *const refs[1] = {x};
+        graph_scope_begin(&c.g);
+        shape s = shape_of(1, n);
+        node *leaf = checker_leaf(&c, MARE_F32, &s, x), *y = op_map(&c.g, names[i], &leaf, 1);
+        cr_assert(y, "%s", c.error.text);
+        y->op->ref(y, refs, want);
+        double *got = checker_read(&c, y);
+        cr_assert(got, "%s", c.error.text);
+        for (int k = 0; k < n; k++)
+            if (!close_to(got[k], want[k], 6) && ++failures < 60)
+                cr_log_error("%s(%.9g) = %.9g, not %.9g", names[i], x[k], got[k], want[k]);
         graph_scope_end(&c.g);
         checker_forget(&c);
     }

@@ -55,16 +55,16 @@ static void put_npy(const char *path, int version, const char *header, size_t da
 }
 
 Test(npy, round_trip) {
-    static const mare_dtype dtypes[] = {MARE_F32, MARE_F16, MARE_I32, MARE_U8, MARE_BOOL};
+    static const mare_dtype dtypes[] = {MARE_F32, MARE_F16, MARE_I32, MARE_U8, MARE_I8, MARE_BOOL};
     const shape shapes[] = {shape_of(0), shape_of(1, 7), shape_of(3, 2, 0, 4),
                             shape_of(8, 1, 2, 3, 1, 2, 1, 2, 1)};
     file_name f = scratch("round.npy");
-    for (int t = 0; t < 5; t++)
+    for (int t = 0; t < 6; t++)
         for (int s = 0; s < 4; s++) {
             io_array a, b;
             cr_assert_eq(io_array_new(&a, dtypes[t], &shapes[s], &err), MARE_OK);
             for (size_t i = 0; i < io_array_bytes(&a); i++)
-                ((unsigned char *)a.data)[i] = (unsigned char)(t == 4 ? i & 1 : i * 41);
+                ((unsigned char *)a.data)[i] = (unsigned char)(t == 5 ? i & 1 : i * 41);
             cr_assert_eq(npy_write(f.s, &a, &err), MARE_OK, "%s", err.text);
             cr_assert_eq(npy_read(f.s, &b, &err), MARE_OK, "%s", err.text);
             cr_assert(a.dtype == b.dtype && shape_equal(&a.shape, &b.shape));
@@ -73,6 +73,15 @@ Test(npy, round_trip) {
             io_array_free(&b);
         }
     unlink(f.s);
+}
+
+Test(npy, lacks_bf16) {
+    file_name f = scratch("bf16.npy");
+    uint16_t v = 0x3f80;
+    io_array a = {MARE_BF16, shape_of(1, 1), &v};
+    cr_assert_eq(npy_write(f.s, &a, &err), MARE_E_DTYPE);
+    cr_expect(strstr(err.text, "bf16"), "%s", err.text);
+    err.code = MARE_OK;
 }
 
 Test(npy, bytes) {
@@ -203,7 +212,7 @@ Test(idx, files) {
         double last; /* the last element of a valid file */
     } rows[] = {
         {"u8", {0, 0, 8, 1, 0, 0, 0, 2, 5, 250}, 10, MARE_OK, MARE_U8, 250},
-        {"i8", {0, 0, 9, 1, 0, 0, 0, 2, 5, 250}, 10, MARE_OK, MARE_I32, -6},
+        {"i8", {0, 0, 9, 1, 0, 0, 0, 2, 5, 250}, 10, MARE_OK, MARE_I8, -6},
         {"i16", {0, 0, 11, 1, 0, 0, 0, 1, 1, 2}, 10, MARE_OK, MARE_I32, 258},
         {"i32", {0, 0, 12, 1, 0, 0, 0, 1, 255, 255, 255, 254}, 12, MARE_OK, MARE_I32, -2},
         {"f32", {0, 0, 13, 1, 0, 0, 0, 1, 0xc0, 0x20, 0, 0}, 12, MARE_OK, MARE_F32, -2.5},

@@ -20,7 +20,7 @@ static const char good[] = "#include \"head.glsl\"\n"
                            "void main() { y[gl_GlobalInvocationID.x] = VALUE; }\n";
 
 static kernel_id good_id(const char *defines) {
-    return (kernel_id){"t/good.comp", defines, 1, 1, {32}};
+    return (kernel_id){"t/good.comp", defines, 1, 1, {32}, NULL};
 }
 
 static void write_good(void) {
@@ -55,7 +55,7 @@ Test(kernel, every_embedded_shader_finds_its_includes) {
         size_t n = strlen(name);
         if (strncmp(name, "shaders/", 8) != 0 || strcmp(name + n - 5, ".comp") != 0) continue;
         /* Most shaders need defines, so they may fail; but not for an include. */
-        kernel_id id = {name + 8, "", 8, 0, {0}};
+        kernel_id id = {name + 8, "", 8, 0, {0}, NULL};
         mare_error e = {0};
         uint32_t *words = NULL;
         size_t count;
@@ -124,7 +124,7 @@ static bool has(const mare_error *e, const char *part) {
 
 /* Compiles t/x.comp without a device and expects a failure that says `part`. */
 static void expect_error(const char *defines, mare_status code, const char *part) {
-    kernel_id id = {"t/x.comp", defines, 1, 1, {32}};
+    kernel_id id = {"t/x.comp", defines, 1, 1, {32}, NULL};
     mare_error e = {0};
     uint32_t *words;
     size_t count;
@@ -178,7 +178,7 @@ Test(kernel, errors_of_includes) {
     mare_error e = {0};
     uint32_t *words;
     size_t count;
-    kernel_id id = {"t/none.comp", "", 1, 0, {0}};
+    kernel_id id = {"t/none.comp", "", 1, 0, {0}, NULL};
     cr_expect(kernel_compile(NULL, &id, &words, &count, &e) == MARE_E_SHADER);
     cr_expect(has(&e, "t/none.comp") && has(&e, "MARE_ROOT"), "%s", e.text);
     char longer[2000];

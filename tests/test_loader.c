@@ -310,7 +310,7 @@ Test(loader, callback_changes_samples) {
 }
 
 Test(loader, conversions) {
-    static const mare_dtype dtypes[] = {MARE_F32, MARE_F16, MARE_I32, MARE_U8};
+    static const mare_dtype dtypes[] = {MARE_F32, MARE_F16, MARE_BF16, MARE_I32, MARE_U8, MARE_I8};
     unsigned char u8[2][28][28];
     float f32[2][300];
     for (int i = 0; i < 2 * 28 * 28; i++)
@@ -319,7 +319,7 @@ Test(loader, conversions) {
         (&f32[0][0])[i] = (float)i * 0.37f - 50;
     io_array images = {MARE_U8, shape_of(3, 2, 28, 28), u8},
              floats = {MARE_F32, shape_of(2, 2, 300), f32};
-    for (int t = 0; t < 4; t++) {
+    for (int t = 0; t < 6; t++) {
         loader_source sources[] = {
             {&images, MARE_F32, 1.0f / 255, 0, true, shape_of(3, 1, 28, 28)},
             {&images, dtypes[t], 1, 0, true, shape_of(1, 784)},
@@ -338,12 +338,16 @@ Test(loader, conversions) {
             cr_assert_eq(((float *)b[0].data)[i], (float)(i & 255) * (1.0f / 255));
         dtype_unpack(b[1].dtype, b[1].data, as_double, 784 * 2);
         for (int i = 0; i < 784 * 2; i++)
-            cr_assert_eq(as_double[i], i & 255);
+            cr_assert_eq(as_double[i], dtypes[t] == MARE_I8 ? fmin(i & 255, 127) : i & 255);
         dtype_unpack(b[2].dtype, b[2].data, as_double, 600);
         for (int i = 0; i < 600; i++) {
             double want = (&f32[0][0])[i] * 2 + 3, off = fabs(as_double[i] - want);
             if (dtypes[t] == MARE_U8) off = fabs(as_double[i] - fmin(fmax(want, 0), 255));
-            double room = dtypes[t] == MARE_F32 ? 1e-4 : dtypes[t] == MARE_F16 ? 0.26 : 0.501;
+            if (dtypes[t] == MARE_I8) off = fabs(as_double[i] - fmin(fmax(want, -128), 127));
+            double room = dtypes[t] == MARE_F32    ? 1e-4
+                          : dtypes[t] == MARE_F16  ? 0.26
+                          : dtypes[t] == MARE_BF16 ? 1.01
+                                                   : 0.501;
             cr_assert_lt(off, room, "%s: %g for %g", mare_dtype_name(dtypes[t]), as_double[i],
                          want);
         }

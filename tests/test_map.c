@@ -41,6 +41,7 @@ Test(map, casts_at_the_limits) {
     enum { N = sizeof v / sizeof *v };
     const double ints[N] = {0,  2147483647, -2147483648.0, 2147483647, -2147483648.0, 0,     0,
                             -1, 255,        256,           65504,      65519,         65520, 0};
+    const double chars[N] = {0, 127, -128, 127, -128, 0, 0, -1, 127, 127, 127, 127, 127, 0};
     const double bytes[N] = {0, 255, 0, 255, 0, 0, 0, 0, 255, 255, 255, 255, 255, 0};
     const double bools[N] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0};
     double in[N];
@@ -49,6 +50,7 @@ Test(map, casts_at_the_limits) {
     shape s = shape_of(1, N);
     node *x = leaf(MARE_F32, s, in);
     expect(op_cast(&c.g, x, MARE_U8), bytes, N);
+    expect(op_cast(&c.g, x, MARE_I8), chars, N);
     expect(op_cast(&c.g, x, MARE_BOOL), bools, N);
     double whole[N];
     for (int i = 0; i < N; i++)
@@ -70,7 +72,45 @@ Test(map, casts_at_the_limits) {
                   : isinf(half[i]) ? got[i] == half[i]
                                    : fabs(got[i] - half[i]) <= 3e-8,
                   "half %d is %.9g, not %.9g", i, got[i], half[i]);
+    /* bf16: the upper half of an f32, nearest, ties to even. */
+    const double b[] = {1.00390625, 1.01171875, 1.003907, -257,  3.4e38,   3.3961e38,
+                        NAN,        INFINITY,   -0.0,     65279, 0x1p-126, -1e30};
+    const double bfloat[] = {1,   1.015625, 1.0078125, -256,  INFINITY, 0x1.FEp127,
+                             NAN, INFINITY, -0.0,      65280, 0x1p-126, -0x1.94p99};
+    double from[12];
+    for (int i = 0; i < 12; i++)
+        from[i] = (float)b[i];
+    s.dim[0] = 12;
+    expect(op_cast(&c.g, leaf(MARE_F32, s, from), MARE_BF16), bfloat, 12);
+    expect(op_cast(&c.g, leaf(MARE_BF16, s, bfloat), MARE_F32), bfloat, 12);
+    uint16_t packed[12];
+    double back[12];
+    dtype_pack(MARE_BF16, from, packed, 12);
+    dtype_unpack(MARE_BF16, packed, back, 12);
+    for (int i = 0; i < 12; i++)
+        cr_expect(back[i] == bfloat[i] || (isnan(back[i]) && isnan(bfloat[i])),
+                  "on the host, bfloat %d is %.9g", i, back[i]);
     close_all();
+}
+
+/* Promotion: PyTorch's rules for the dtypes there are. */
+Test(map, promotion) {
+    static const mare_dtype order[] = {MARE_BOOL, MARE_U8,   MARE_I8, MARE_I32,
+                                       MARE_F16,  MARE_BF16, MARE_F32};
+    static const char *const table[MARE_DTYPES] = {
+        "bool u8 i8 i32 f16 bf16 f32", "u8 u8 i32 i32 f16 bf16 f32",
+        "i8 i32 i8 i32 f16 bf16 f32",  "i32 i32 i32 i32 f16 bf16 f32",
+        "f16 f16 f16 f16 f16 f32 f32", "bf16 bf16 bf16 bf16 f32 bf16 f32",
+        "f32 f32 f32 f32 f32 f32 f32",
+    };
+    for (int i = 0; i < MARE_DTYPES; i++) {
+        char row[64] = "";
+        for (int k = 0; k < MARE_DTYPES; k++) {
+            strcat(row, k ? " " : "");
+            strcat(row, mare_dtype_name(dtype_promote(order[i], order[k])));
+        }
+        cr_expect_str_eq(row, table[i]);
+    }
 }
 
 Test(map, integers_wrap_and_constants_bend) {
@@ -87,6 +127,12 @@ Test(map, integers_wrap_and_constants_bend) {
     cr_expect_eq(op_map_scalar(&c.g, "mul", op_cast(&c.g, x, MARE_F16), 2)->dtype, MARE_F16);
     const double turned[] = {55, 248, 255};
     expect(op_map1(&c.g, "bitnot", x), turned, 3);
+    const double most[] = {127, -128, -1}, ones[] = {1, -1, 1}, over[] = {-128, 127, 0};
+    node *i = leaf(MARE_I8, s, most);
+    expect(op_map2(&c.g, "add", i, leaf(MARE_I8, s, ones)), over, 3);
+    cr_expect_eq(op_map_scalar(&c.g, "add", i, -128)->dtype, MARE_I8);
+    cr_expect_eq(op_map_scalar(&c.g, "add", i, 128)->dtype, MARE_I32);
+    cr_expect_eq(op_map2(&c.g, "add", i, x)->dtype, MARE_I32);
     cr_expect_null(op_map2(&c.g, "bitand", x, op_cast(&c.g, x, MARE_F32)));
     cr_expect_eq(c.error.code, MARE_E_DTYPE);
     shape other = shape_of(1, 4);

@@ -9,26 +9,37 @@
 #include <stdio.h>
 #include <string.h>
 
+static node *typed(checker *c, mare_dtype t, shape s, double most) {
+    return checker_leaf(c, t, &s, checker_draw(c, t, shape_count(&s), -most, most));
+}
+
 static node *leaf(checker *c, shape s) {
-    return checker_leaf(c, MARE_F32, &s, checker_draw(c, MARE_F32, shape_count(&s), -2, 2));
+    return typed(c, MARE_F32, s, 2);
 }
 
 typedef struct factors {
     shape a, b;
+    bool ints; /* large ones: sums wrap around */
 } factors;
 
 static node *make_product(checker *c, const void *what) {
     const factors *f = what;
-    return op_matmul(&c->g, leaf(c, f->a), leaf(c, f->b));
+    if (!f->ints) return op_matmul(&c->g, leaf(c, f->a), leaf(c, f->b));
+    return op_matmul(&c->g, typed(c, MARE_I32, f->a, 1e6), typed(c, MARE_I32, f->b, 1e6));
 }
 
 /* How many kernels were run for a by b. */
-static int product(checker *c, shape a, shape b, bool all_layouts) {
+static int run_product(checker *c, factors f, bool all_layouts) {
     char message[700], at[SHAPE_TEXT], bt[SHAPE_TEXT];
-    int ran = check_everywhere(c, make_product, &(factors){a, b}, a.dim[a.rank - 1], all_layouts,
-                               message, sizeof message);
-    cr_expect_geq(ran, 0, "%s and %s, %s", shape_text(&a, at), shape_text(&b, bt), message);
+    int ran = check_everywhere(c, make_product, &f, f.a.dim[f.a.rank - 1], all_layouts, message,
+                               sizeof message);
+    cr_expect_geq(ran, 0, "%s and %s%s, %s", shape_text(&f.a, at), shape_text(&f.b, bt),
+                  f.ints ? " of i32" : "", message);
     return ran;
+}
+
+static int product(checker *c, shape a, shape b, bool all_layouts) {
+    return run_product(c, (factors){a, b, false}, all_layouts);
 }
 
 static shape matrix(int64_t rows, int64_t columns) {
@@ -48,6 +59,55 @@ Test(matmul, every_kernel) {
                        sizes[i][0] == 40 || sizes[i][0] == 37);
     printf("%d kernels run\n", ran);
     cr_expect_gt(ran, 300);
+    cr_expect(checker_close(&c), "the validation layer had messages");
+}
+
+Test(matmul, every_kernel_of_integers) {
+    checker c;
+    cr_assert(checker_open(&c, NULL), "%s", c.error.text);
+    static const int64_t sizes[][3] = {
+        {1, 1, 1}, {1, 300, 200}, {40, 40, 40}, {37, 51, 67}, {66, 34, 10}, {5, 700, 40},
+    };
+    int ran = 0;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        ran += run_product(
+            &c, (factors){matrix(sizes[i][0], sizes[i][1]), matrix(sizes[i][1], sizes[i][2]), true},
+            sizes[i][0] == 37);
+    ran +=
+        run_product(&c, (factors){shape_of(4, 2, 1, 19, 30), shape_of(3, 3, 30, 33), true}, false);
+    printf("%d kernels run\n", ran);
+    cr_expect_gt(ran, 150);
+    cr_expect(checker_close(&c), "the validation layer had messages");
+}
+
+/* Sums of products of bytes are exact, in i32; larger ones wrap around. */
+Test(matmul, bytes) {
+    checker c;
+    cr_assert(checker_open(&c, NULL), "%s", c.error.text);
+    graph_scope_begin(&c.g);
+    enum { K = 300 };
+    static double a[K], b[K];
+    double sum = 0;
+    for (int k = 0; k < K; k++) {
+        a[k] = k % 256 - 128;
+        b[k] = 255 - k % 7;
+        sum += a[k] * b[k];
+    }
+    shape s = shape_of(1, K);
+    node *x = checker_leaf(&c, MARE_I8, &s, a), *y = checker_leaf(&c, MARE_U8, &s, b);
+    node *z = op_matmul(&c.g, x, y);
+    cr_assert(z, "%s", c.error.text);
+    cr_expect_eq(z->dtype, MARE_I32);
+    cr_expect_eq(*checker_read(&c, z), sum);
+    /* 2^30 three times is past 2^31 - 1. */
+    const double large[] = {1 << 30, 1 << 30, 1 << 30}, ones[] = {1, 1, 1};
+    s.dim[0] = 3;
+    z = op_matmul(&c.g, checker_leaf(&c, MARE_I32, &s, large),
+                  checker_leaf(&c, MARE_I32, &s, ones));
+    cr_expect_eq(*checker_read(&c, z), 3 * ldexp(1, 30) - ldexp(1, 32));
+    /* No gradient goes through integers. */
+    cr_expect_not(z->requires_grad);
+    graph_scope_end(&c.g);
     cr_expect(checker_close(&c), "the validation layer had messages");
 }
 
@@ -78,7 +138,7 @@ Test(matmul, many_groups) {
     cr_assert(checker_open(&c, NULL), "%s", c.error.text);
     dev_caps caps = *dev_get_caps(c.device);
     char message[700];
-    factors f = {shape_of(3, 70001, 1, 3), shape_of(3, 70001, 3, 2)};
+    factors f = {shape_of(3, 70001, 1, 3), shape_of(3, 70001, 3, 2), false};
     int k = check_variants(&c, &caps, (input_layout[2]){LAID_PLAIN, LAID_SPARSE}, make_product, &f,
                            3, message, sizeof message);
     cr_expect_gt(k, 0, "%s", message);

@@ -1,61 +1,13 @@
 /* Plans as data, without a device: launches, barriers, memory, what the structure of a graph is. */
 #include "base/rng.h"
-#include "ops/ops.h"
-#include "plan/internal.h"
+#include "paper.h"
 
-#include <criterion/criterion.h>
-#include <stdlib.h>
-#include <string.h>
-
-static mare_error error;
-static graph g;
-
-static const dev_caps caps = {
-    .name = "paper",
-    .workgroup = 128,
-    .workgroup_size = {128, 128, 64},
-    .shared = 16384,
-    .push_constants = 128,
-    .storage_buffers = 8,
-    .binding = 128 << 20,
-    .allocation = 1u << 30,
-    .groups = {65535, 65535, 65535},
-    .subgroup = 8,
-    .offset_alignment = 256,
-};
-
-static void setup(void) {
-    error = (mare_error){0};
-    ops_graph_init(&g, &error);
-    graph_scope_begin(&g);
-}
-
-static void teardown(void) {
-    graph_scope_end(&g);
-    cr_expect_eq(g.alive, 0, "%zu nodes leaked", g.alive);
-    graph_free(&g);
-}
-
-TestSuite(plan, .init = setup, .fini = teardown);
-
-static void destroy(storage *s) {
-    free(s);
-}
-
-/* A leaf that claims to be evaluated; plans never look at its values. */
-static node *leaf(int rows, int columns) {
-    storage *s = malloc(sizeof *s);
-    *s = (storage){1, destroy};
-    shape sh = shape_of(2, rows, columns);
-    view v = {0};
-    shape_strides(&sh, v.stride);
-    return node_leaf(&g, s, MARE_F32, &sh, &v);
-}
+TestSuite(plan, .init = paper_setup, .fini = paper_teardown);
 
 static plan *build(node *root) {
     plan *p = NULL;
     cr_assert_not_null(root, "%s", error.text);
-    cr_assert_eq(plan_build(&g, &caps, &root, 1, &p), MARE_OK, "%s", error.text);
+    cr_assert_eq(plan_build(&g, &caps, 0, &root, 1, &p), MARE_OK, "%s", error.text);
     return p;
 }
 
@@ -191,10 +143,13 @@ Test(plan, random_graphs_are_ordered_and_packed) {
             pool[n] = rng_below(&r, 2) ? op_map2(&g, "add", op_sum(&g, a, 1, true), b)
                                        : op_map1(&g, "exp", a);
         }
-        plan *p = build(pool[n - 1]);
-        check_barriers(p);
-        check_memory(p);
-        plan_free(p);
+        for (int all = 0; all < 2; all++) {
+            plan *p;
+            cr_assert_eq(plan_build(&g, &caps, all ? PASS_ALL : 0, &pool[n - 1], 1, &p), MARE_OK);
+            check_barriers(p);
+            check_memory(p);
+            plan_free(p);
+        }
     }
 }
 
@@ -217,7 +172,7 @@ Test(plan, small_arenas_are_many) {
     dev_caps small = caps;
     small.allocation = 3 * 64 * 64 * 4;
     plan *p;
-    cr_assert_eq(plan_build(&g, &small, &sum, 1, &p), MARE_OK);
+    cr_assert_eq(plan_build(&g, &small, 0, &sum, 1, &p), MARE_OK);
     cr_expect_gt(p->n_arenas, 1);
     for (int i = 0; i < p->n_arenas; i++)
         cr_expect_leq(p->arenas[i], small.allocation);
@@ -231,7 +186,7 @@ Test(plan, binding_over_the_limit_is_refused_or_split) {
     small.binding = 4096;
     node *a = leaf(64, 64), *sum = op_map1(&g, "exp", a);
     plan *p = NULL;
-    mare_status status = plan_build(&g, &small, &sum, 1, &p);
+    mare_status status = plan_build(&g, &small, 0, &sum, 1, &p);
     if (status) {
         cr_expect_eq(status, MARE_E_UNSUPPORTED);
         cr_expect_not_null(strstr(error.text, "4096"));
@@ -253,4 +208,76 @@ Test(plan, dump_names_ops_lines_and_barriers) {
     cr_expect_not_null(strstr(text_str(&t), "-- barrier\n  step 1: exp"));
     text_free(&t);
     plan_free(p);
+}
+
+Test(passes, text) {
+    uint32_t passes = PASS_ALL;
+    cr_assert_eq(plan_passes_apply(&passes, "-fuse,-merge", &error), MARE_OK);
+    cr_assert_eq(passes, PASS_ALL & ~(uint32_t)(PASS_FUSE | PASS_MERGE));
+    cr_assert_eq(plan_passes_apply(&passes, "none,replay", &error), MARE_OK);
+    cr_assert_eq(passes, PASS_REPLAY);
+    cr_assert_eq(plan_passes_apply(&passes, "all,,-simplify", &error), MARE_OK);
+    cr_assert_eq(passes, PASS_ALL & ~(uint32_t)PASS_SIMPLIFY);
+    static const char *const wrong[] = {"fus", "-none", "fuse -merge", "-", "ALL"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        cr_assert_eq(plan_passes_apply(&passes, wrong[i], &error), MARE_E_ARGUMENT, "%s", wrong[i]);
+        cr_assert(strstr(error.text, wrong[i]) && strstr(error.text, "inplace"), "%s", error.text);
+        cr_assert_eq(passes, PASS_ALL & ~(uint32_t)PASS_SIMPLIFY);
+    }
+}
+
+Test(plan, graph_dump_tells_a_line_a_node) {
+    graph_set_location(&g, "net.lua", 3);
+    node *y = op_map_scalar(&g, "mul", op_map1(&g, "exp", leaf(3, 5)), 0.5);
+    node **order;
+    int n;
+    cr_assert_eq(graph_order(&g, &y, 1, &order, &n), MARE_OK);
+    text t = {0};
+    graph_dump(order, n, &y, 1, &t);
+    cr_expect_str_eq(text_str(&t), "graph: 4 nodes, 1 wanted\n"
+                                   "  node 0: data f32 [3, 5] (net.lua:3)\n"
+                                   "  node 1: exp f32 [3, 5] of 0 (net.lua:3)\n"
+                                   "  node 2: const f32 [] = 0.5 (net.lua:3)\n"
+                                   "  node 3: mul f32 [3, 5] of 1, 2 (net.lua:3) <- wanted\n");
+    text_free(&t);
+    free(order);
+}
+
+/* Without passes. */
+static plan *plain_build(node *root) {
+    plan *p = NULL;
+    cr_assert_not_null(root, "%s", error.text);
+    cr_assert_eq(plan_build(&g, &caps, 0, &root, 1, &p), MARE_OK, "%s", error.text);
+    return p;
+}
+
+/* exp and sin are both alive at the second step, and the result is no temporary. */
+Test(plan, memory_dump_tells_places_and_lives) {
+    node *a = leaf(16, 16), *b = op_map1(&g, "exp", a), *c = op_map1(&g, "sin", a);
+    plan *p = plain_build(op_map2(&g, "add", b, c));
+    text t = {0};
+    cr_assert_eq(plan_dump_memory(p, &t), MARE_OK);
+    const char *const parts[] = {
+        ": peak 3072 bytes = arena 2048 + results 1024; temporaries: sum 2048, lower bound 2048\n",
+        " 1024      0            0      0..2     ###\n",
+        " 1024      0         1024      1..2     .##\n",
+        "\n       0         1024  exp\n       1         2048  sin\n       2         2048  add\n",
+    };
+    for (int i = 0; i < 4; i++)
+        cr_expect_not_null(strstr(text_str(&t), parts[i]), "%s", text_str(&t));
+    text_free(&t);
+    plan_free(p);
+}
+
+Test(plan, dump_words) {
+    uint32_t dumps = 0;
+    cr_expect_eq(plan_dumps_parse(&dumps, "graph,glsl", &error), MARE_OK);
+    cr_expect_eq(dumps, DUMP_GRAPH | DUMP_GLSL);
+    cr_expect_eq(plan_dumps_parse(&dumps, "memory,,plan,", &error), MARE_OK);
+    cr_expect_eq(dumps, DUMP_MEMORY | DUMP_PLAN);
+    cr_expect_eq(plan_dumps_parse(&dumps, "plan,plans", &error), MARE_E_ARGUMENT);
+    cr_expect_not_null(strstr(error.text, "\"plans\" is none of graph, plan, memory, glsl"));
+    cr_expect_eq(dumps, DUMP_MEMORY | DUMP_PLAN);
+    cr_expect_eq(plan_dumps_parse(&dumps, "", &error), MARE_OK);
+    cr_expect_eq(dumps, 0);
 }

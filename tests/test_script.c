@@ -139,7 +139,7 @@ Test(script, interrupts) {
 
 typedef struct result {
     int code; /* exit code, or -1 */
-    char text[1 << 16];
+    char text[1 << 18];
 } result;
 
 /* Runs a shell command, in which $M is the binary; output and errors together. */
@@ -173,11 +173,11 @@ Test(binary, words_and_options) {
     EXPECT(shell("$M --nonsense"), 2, "unknown option '--nonsense'");
     EXPECT(shell("$M -e"), 2, "-e wants code");
     EXPECT(shell("$M devices --xml"), 2, "devices does not take '--xml'");
-    EXPECT(shell("$M ops more"), 2, "ops does not take 'more'");
+    EXPECT(shell("$M ops softmax more"), 2, "ops does not take 'more'");
     EXPECT(shell("$M devices"), 0, "Vulkan 1.");
     EXPECT(shell("$M devices --json"), 0, "\"api_version\": \"1.");
     EXPECT(shell("$M ops"), 0, "matmul");
-    EXPECT(shell("$M ops"), 0, "logical_and        2");
+    EXPECT(shell("$M ops"), 0, "logical_and ");
 }
 
 Test(binary, code) {
@@ -230,6 +230,99 @@ Test(binary, library_from_the_tree) {
     shell("rm -r %s", folder);
 }
 
+/* A whole script, each launch compared with its reference: right, and with a shader made wrong. */
+Test(binary, checked_launches) {
+    char folder[] = "/tmp/mare-root-XXXXXX";
+    cr_assert(mkdtemp(folder));
+    const char *code = "local w = mare.randn(4, 3)\n"
+                       "w.requires_grad = true\n"
+                       "w:softmax(2):max(1):sum():backward()\n"
+                       "print(w.grad:abs():sum():item() > 0)";
+    EXPECT(shell("MARE_CHECK=1 $M -e '%s'", code), 0, "true\n");
+    shell("cp -r '%s/lua' '%s/shaders' %s/", TEST_ROOT, TEST_ROOT, folder);
+    shell("sed -i 's/sum = TOTAL(sum);/sum = TOTAL(sum) * 1.001;/' %s/shaders/softmax/softmax.comp",
+          folder);
+    EXPECT(shell("MARE_ROOT=%s $M -e '%s'", folder, code), 0, "true\n");
+    EXPECT(shell("MARE_ROOT=%s MARE_CHECK=1 $M -e '%s'", folder, code), 1,
+           "check: softmax: element 0 of [4, 3] is ");
+    EXPECT(shell("MARE_ROOT=%s MARE_CHECK=1 $M -e '%s'", folder, code), 1,
+           "by the reference (from (command line):3)");
+    shell("rm -r %s", folder);
+}
+
+/* Kernels of a script's own: compared with their references, kept on disk, shown and profiled. */
+Test(binary, own_kernels) {
+    char folder[] = "/tmp/mare-kernel-XXXXXX";
+    cr_assert(mkdtemp(folder));
+    shell("cat > %s/own.lua <<'end'\n"
+          "local mare = require 'mare'\n"
+          "local third = mare.kernel { name = 'third', inputs = { 'x' }, outputs = { 'y' },\n"
+          "    glsl = 'y[i] = x[i] / ' .. arg[1] .. ';',\n"
+          "    reference = function(x) return x / 3 end }\n"
+          "print('sum', third(mare.ones(6)):sum():item(), mare.stats().shaders_compiled > 0)\n"
+          "end",
+          folder);
+    EXPECT(shell("cd %s; MARE_CACHE=$PWD/cache $M own.lua 3.0", folder), 0, "sum\t2.0\ttrue\n");
+    EXPECT(shell("cd %s; MARE_CACHE=$PWD/cache $M own.lua 3.0", folder), 0, "sum\t2.0\tfalse\n");
+    EXPECT(shell("cd %s; MARE_CACHE=$PWD/other $M own.lua 6.0", folder), 0, "sum\t1.0\ttrue\n");
+    EXPECT(shell("cd %s; MARE_CHECK=1 $M own.lua 3.0", folder), 0, "sum\t2.0\t");
+    EXPECT(shell("cd %s; MARE_CHECK=1 $M own.lua 6.0", folder), 1,
+           "own.lua:5: third: element 1 of y is 0.166666");
+    EXPECT(shell("cd %s; MARE_DUMP=glsl $M own.lua 3.0", folder), 0, "y[i] = x[i] / 3.0;");
+    EXPECT(shell("cd %s; $M profile own.lua 3.0 | grep -E '^third +1 '", folder), 0, "third");
+    EXPECT(shell("cd %s; $M own.lua '3.0 +'", folder), 1,
+           "own.lua:2: kernel: shader third: third:1");
+    shell("rm -r %s", folder);
+}
+
+/* The table of operations, made from what the engine is made of. */
+Test(binary, table_of_operations) {
+    EXPECT(shell("$M ops"), 0, "engine/ops/rows.h:");
+    EXPECT(shell("$M ops | grep '^matmul '"), 0, "matmul/rows.comp");
+    EXPECT(shell("$M ops | grep '^bitand '"), 0, "integers none");
+    EXPECT(shell("$M ops softmax"), 0, "mare.softmax(x, { dim=-1 })");
+    EXPECT(shell("$M ops softmax"), 0, "engine/ops/softmax.c:");
+    EXPECT(shell("$M ops --markdown"), 0, "| `mare.softmax(x, { dim=-1 })` | ");
+    EXPECT(shell("$M ops nonsense"), 1, "there is no operation 'nonsense'");
+}
+
+/* A script under a profile: its own output first, then the report, however it ends. */
+Test(binary, profiles) {
+    char folder[] = "/tmp/mare-profile-XXXXXX";
+    cr_assert(mkdtemp(folder));
+    const char *net = "local mare = require \"mare\"\n"
+                      "local x = mare.eval(mare.ones(4, 4))\n"
+                      "for _ = 1, 3 do\n"
+                      "    mare.eval(x:exp())\n"
+                      "end\n";
+    shell("cd %s; printf '%%s' '%s' > net.lua; (cat net.lua; echo 'print(arg[0], ...)') > ok.lua;"
+          "(cat net.lua; echo 'error \"boom\"') > bad.lua; (cat net.lua; echo 'os.exit(3)') > "
+          "exit.lua;"
+          "(cat net.lua; echo 'mare.close() print(\"closed\")') > close.lua;"
+          "(echo 'require(\"mare\").init { seed = 3 }'; cat net.lua) > init.lua; echo > none.lua",
+          folder, net);
+    EXPECT(shell("cd %s; $M profile ok.lua 1 --trace", folder), 0, "ok.lua\t1\t--trace\n");
+    EXPECT(shell("cd %s; $M profile ok.lua | grep -E '^exp +3 '", folder), 0, "exp");
+    EXPECT(shell("cd %s; $M profile ok.lua | grep -E '^ok.lua:4 +3 '", folder), 0, "ok.lua:4");
+    EXPECT(shell("cd %s; $M profile - < ok.lua", folder), 0, "\nlaunches 4, evaluations 4, ");
+    EXPECT(shell("cd %s; $M profile init.lua", folder), 0, "\ninit.lua:5 ");
+    EXPECT(shell("cd %s; $M profile close.lua", folder), 0, "plans made 2, found 2");
+    EXPECT(shell("cd %s; $M profile close.lua | tail -n 1", folder), 0, "closed\n");
+    EXPECT(shell("cd %s; $M profile exit.lua", folder), 3, "\nexp ");
+    EXPECT(shell("cd %s; $M profile bad.lua", folder), 1, "bad.lua:6: boom\nstack traceback:");
+    EXPECT(shell("cd %s; $M profile bad.lua", folder), 1, "\nbad.lua:4 ");
+    EXPECT(shell("cd %s; $M profile none.lua", folder), 0, "nothing to profile");
+    EXPECT(shell("cd %s; $M profile --trace t.json ok.lua; head -n 1 t.json", folder), 0,
+           "{\"displayTimeUnit\": \"ms\", \"traceEvents\": [\n");
+    EXPECT(shell("cd %s; MARE_CAPS=-timestamps $M profile ok.lua", folder), 0,
+           "The device has no timestamps: ");
+    EXPECT(shell("$M profile"), 2, "profile wants a script");
+    EXPECT(shell("$M profile --trace"), 2, "profile does not take '--trace' alone");
+    EXPECT(shell("$M profile --track x y"), 2, "profile does not take '--track'");
+    EXPECT(shell("cd %s; $M profile --trace none/t.json ok.lua", folder), 1, "no folder none");
+    shell("rm -r %s", folder);
+}
+
 Test(binary, without_a_device) {
     const char *none = "VK_DRIVER_FILES=/nonexistent VK_ICD_FILENAMES=/nonexistent";
     EXPECT(shell("%s $M -e 'print(1)'", none), 0, "1\n");
@@ -247,7 +340,7 @@ Test(binary, repl_from_a_pipe) {
     EXPECT(shell("printf 'for i = 1, 2 do\\nprint(i)\\nend\\n1 +\\n2' | $M"), 0, "1\n2\n3\n");
     EXPECT(shell("printf 'nil\\n' | $M"), 0, "nil\n");
     EXPECT(shell("printf 'mare.tensor{1, 2}\\n' | $M"), 0, "[1.0, 2.0]  f32 [2]");
-    EXPECT(shell("printf 'help(\"sum\")\\n' | $M"), 0, "x:sum(");
+    EXPECT(shell("printf 'help(\"sum\")\\n' | $M"), 0, "mare.sum(x");
     EXPECT(shell("printf 'help(mare.nonsense)\\n' | $M"), 0, "nothing is known about nil");
     EXPECT(shell("printf 'help(\"nonsense\")\\n' | $M"), 0, "nothing is known about nonsense");
     EXPECT(shell("printf 'error(\"boom\")\\nprint(\"on\")\\n' | $M"), 1, "stdin:1: boom");

@@ -1,6 +1,7 @@
 /* Movement, indexing and pooling: what is refused and in which words, what needs no work at all,
  * and values that the walk over the registry does not draw. */
-#include "op_check.h"
+#include "op_host.h"
+#include "ops/indexing.h"
 #include "ops/ops.h"
 
 #include <criterion/criterion.h>
@@ -171,26 +172,89 @@ Test(shaping, kernels_stay_in_memory_on_wrong_indices) {
     expect_values(gx, 3, (const double[]){0, 1, 0});
 }
 
+static node *indices(int64_t limit, shape s) {
+    int64_t n = shape_count(&s);
+    double *x = arena_alloc(&c.mem, (size_t)n * sizeof *x);
+    cr_assert_not_null(x);
+    for (int64_t i = 0; i < n; i++)
+        x[i] = (double)(i * 7919 % limit);
+    node *index = checker_leaf(&c, MARE_I32, &s, x);
+    index->lo = 0;
+    index->hi = limit - 1;
+    return index;
+}
+
+/* Neither the tensor nor the result fits a binding, whichever axis it is long along. */
+static node *in_parts(int i) {
+    shape s = shape_of(3, 15, 10, 13), line = shape_of(1, 5000);
+    node *a = floats(3, 7, 9, 11, 0), *b = op_transpose(g, floats(3, 11, 9, 7, 0), 0, 2);
+    node *wide = floats(2, 2, 1500, 0, 0), *deep = floats(3, 3, 400, 4, 0);
+    switch (i) {
+    case 0:
+        return op_embed(g, a, &s, (int64_t[]){14, 0, 1}, (int64_t[]){-2, 1, 1}, 0.5);
+    case 1:
+        return op_embed(g, b, &s, (int64_t[]){1, 9, 12}, (int64_t[]){1, -1, -1}, 0.5);
+    case 2:
+        return op_embed(g, floats(1, 3, 0, 0, 0), &line, (int64_t[]){900}, (int64_t[]){1800}, 2);
+    case 3:
+        return op_embed(g, op_full(g, MARE_F32, &s, 3), &(shape){3, {15, 11, 13}},
+                        (int64_t[]){0, 1, 0}, (int64_t[]){1, 1, 1}, -1);
+    case 4:
+        return op_put_slice(g, a, floats(3, 3, 9, 6, 0), (int64_t[]){6, 0, 0},
+                            (int64_t[]){0, 9, 11}, (int64_t[]){-2, 1, 2});
+    case 5:
+        return op_take(g, deep, indices(400, shape_of(2, 9, 20)), 1);
+    case 6:
+        return op_take(g, b, indices(9, shape_of(1, 4)), 1);
+    case 7:
+        return op_take(g, floats(1, 3000, 0, 0, 0), indices(3000, shape_of(1, 3001)), 0);
+    case 8:
+        return op_take(g, wide, indices(2, shape_of(1, 3)), 0);
+    case 9:
+        return op_gather(g, deep, indices(400, shape_of(3, 3, 450, 4)), 1);
+    case 10:
+        return op_gather(g, wide, indices(2, shape_of(2, 3, 1500)), 0);
+    case 11:
+        return op_gather(g, wide, indices(1500, shape_of(2, 2, 7)), 1);
+    default:
+        return NULL;
+    }
+}
+
+Test(shaping, little_is_bound_at_once) {
+    teardown();
+    cr_assert(checker_open(&c, "binding=2048"), "%s", c.error.text);
+    graph_scope_begin(g);
+    for (int i = 0; i < 12; i++) {
+        node *n = in_parts(i);
+        cr_assert_not_null(n, "%d: %s", i, c.error.text);
+        expect_as_host(&c, &n, 1);
+    }
+}
+
 static pool_options square(int64_t kernel, int64_t stride, int64_t padding) {
-    return (pool_options){
-        {kernel, kernel}, {stride, stride}, {padding, padding}, {1, 1}, false, true};
+    return (pool_options){.kernel = {kernel, kernel},
+                          .stride = {stride, stride},
+                          .padding = {padding, padding},
+                          .dilation = {1, 1},
+                          .count_include_pad = true};
 }
 
 Test(shaping, pooling_refuses) {
     node *x = floats(4, 1, 1, 5, 6);
     pool_options o = square(2, 2, 2);
-    REFUSED(op_max_pool2d(g, x, &o), MARE_E_ARGUMENT, "padding 2 is more than half");
+    REFUSED(op_max_pool(g, x, 2, &o), MARE_E_ARGUMENT, "padding 2 is more than half");
     o = square(7, 1, 0);
-    REFUSED(op_avg_pool2d(g, x, &o), MARE_E_SHAPE, "a window of 7 does not fit axis 2");
+    REFUSED(op_avg_pool(g, x, 2, &o), MARE_E_SHAPE, "a window of 7 does not fit axis 2");
     o = square(0, 1, 0);
-    REFUSED(op_avg_pool2d(g, x, &o), MARE_E_ARGUMENT, "kernel 0");
+    REFUSED(op_avg_pool(g, x, 2, &o), MARE_E_ARGUMENT, "kernel 0");
     o = square(INT64_MAX, 1, 0);
-    REFUSED(op_max_pool2d(g, x, &o), MARE_E_ARGUMENT, "out of range");
+    REFUSED(op_max_pool(g, x, 2, &o), MARE_E_ARGUMENT, "out of range");
     o = square(2, 2, 0);
-    REFUSED(op_max_pool2d(g, floats(2, 4, 4, 0, 0), &o), MARE_E_SHAPE, "not [4, 4]");
-    REFUSED(op_max_pool2d(g, op_cast(g, x, MARE_I32), &o), MARE_E_DTYPE, "not i32");
+    REFUSED(op_max_pool(g, floats(2, 4, 4, 0, 0), 2, &o), MARE_E_SHAPE, "not [4, 4]");
+    REFUSED(op_max_pool(g, op_cast(g, x, MARE_I32), 2, &o), MARE_E_DTYPE, "not i32");
     o.dilation[0] = 2;
-    REFUSED(op_avg_pool2d(g, x, &o), MARE_E_ARGUMENT, "no dilation");
+    REFUSED(op_avg_pool(g, x, 2, &o), MARE_E_ARGUMENT, "no dilation");
 }
 
 /* NaN is the maximum of its window, the first of equals gets the gradient, windows of -inf work. */
@@ -206,7 +270,7 @@ Test(shaping, max_pooling_of_special_values) {
         if (!fast) { /* the same windows by the general kernel: a stride past the end is free */
             o.stride[0] = 3;
         }
-        node *p = op_max_pool2d(g, a, &o);
+        node *p = op_max_pool(g, a, 2, &o);
         cr_assert_not_null(p, "%s", c.error.text);
         cr_assert_eq(graph_grad(g, p, op_full(g, MARE_F32, &p->shape, 1), &a, 1, &ga), MARE_OK);
         expect_values(p, 3, y);
@@ -228,7 +292,7 @@ Test(shaping, pooling_sizes) {
         pool_options o = square(t[1], t[2], t[3]);
         for (int up = 0; up < 2; up++) {
             o.ceil_mode = up;
-            node *y = op_max_pool2d(g, x, &o);
+            node *y = op_max_pool(g, x, 2, &o);
             cr_assert_not_null(y, "%s", c.error.text);
             cr_expect_eq(y->shape.dim[2], t[4 + up], "row %d: %d", (int)i, (int)y->shape.dim[2]);
         }

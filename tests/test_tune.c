@@ -65,7 +65,7 @@ static kernel_stats stats(void) {
 /* ---- Pipelines ---------------------------------------------------------------------------- */
 
 Test(tune, pipelines_are_made_once) {
-    kernel_id id = {"t/work.comp", "LIFT 0.0\n", 2, 2, {32, 1}};
+    kernel_id id = {"t/work.comp", "LIFT 0.0\n", 2, 2, {32, 1}, NULL};
     char shader[] = "t/work.comp", defines[] = "LIFT 0.0\n"; /* equal texts elsewhere */
     dev_pipeline *a, *b;
     cr_assert(kernel_get(k, &id, &a) == MARE_OK, "%s", error.text);
@@ -93,7 +93,7 @@ Test(tune, pipelines_are_made_once) {
 
 Test(tune, bad_kernels_are_errors) {
     dev_pipeline *p;
-    kernel_id id = {"t/work.comp", "", 2, 2, {32, 1}};
+    kernel_id id = {"t/work.comp", "", 2, 2, {32, 1}, NULL};
     for (int i = 0; i < 2; i++) {
         cr_expect(kernel_get(k, &id, &p) == MARE_E_SHADER && error.code == MARE_E_SHADER);
         cr_expect(strstr(error.text, "t/work.comp:11: 'LIFT'") != NULL, "%s", error.text);
@@ -111,7 +111,7 @@ Test(tune, pipelines_compute) {
     float x[N], y[N];
     for (int i = 0; i < N; i++)
         x[i] = (float)i;
-    kernel_id id = {"t/work.comp", "LIFT 0.5\n", 2, 2, {32, 0}};
+    kernel_id id = {"t/work.comp", "LIFT 0.5\n", 2, 2, {32, 0}, NULL};
     dev_pipeline *p;
     dev_buffer *in, *out;
     dev_recorder *r;
@@ -134,7 +134,7 @@ Test(tune, pipelines_compute) {
 }
 
 Test(tune, pipeline_cache_survives_torn_files) {
-    kernel_id id = {"t/work.comp", "LIFT 0.0\n", 2, 2, {32, 1}};
+    kernel_id id = {"t/work.comp", "LIFT 0.0\n", 2, 2, {32, 1}, NULL};
     dev_pipeline *p;
     cr_assert(kernel_get(k, &id, &p) == MARE_OK);
     reopen();
@@ -169,7 +169,7 @@ static tune_problem *problem(bench *b, int n, const char *const *names, const ui
     *b = (bench){.params = {N}, .bytes = {N * 4, N * 4}};
     for (int i = 0; i < n; i++)
         b->all[i] = (tune_candidate){names[i],
-                                     {"t/work.comp", "LIFT 0.0\n", 2, 2, {32, loops[i]}},
+                                     {"t/work.comp", "LIFT 0.0\n", 2, 2, {32, loops[i]}, NULL},
                                      {N / 32, 1, 1},
                                      b->params,
                                      2};
@@ -346,7 +346,17 @@ Test(tune, database_locked) {
     cr_assert(sqlite3_open(tree_path("cache/tuning.db"), &db) == SQLITE_OK);
     cr_assert(sqlite3_exec(db, "BEGIN EXCLUSIVE", NULL, NULL, NULL) == SQLITE_OK);
     expect_works_without("locked");
+    cr_assert(tune_pin(k, "made while locked", "slow") == MARE_OK);
+    cr_assert(tune_pin(k, "made and taken away", "slow") == MARE_OK);
+    cr_assert(tune_pin(k, "made and taken away", NULL) == MARE_OK);
     sqlite3_close(db);
     reopen();
     cr_expect(choose("slow", MANY, "fast", FEW) == 1 && stats().tuned == 0, "there afterwards");
+    tune_record *list;
+    int n, pinned = 0;
+    cr_assert(tune_list(k, &list, &n) == MARE_OK && n == 2);
+    for (int i = 0; i < n; i++)
+        pinned += list[i].pinned && strcmp(list[i].key, "made while locked") == 0;
+    cr_expect(pinned == 1);
+    free(list);
 }

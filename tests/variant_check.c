@@ -60,19 +60,20 @@ static bool upload(bench *b, int i, input_layout layout) {
     b->value[i] = map_get(&b->c->values, (uint64_t)(uintptr_t)b->n->in[i]);
     int64_t count, n = shape_count(s);
     view v = lay(s, layout, &count);
-    b->in[i] = lower_scratch(&b->l, MARE_F32, &(shape){1, {count}});
+    mare_dtype t = b->n->in[i]->dtype;
+    b->in[i] = lower_scratch(&b->l, t, &(shape){1, {count}});
     b->in[i].shape = *s;
     b->in[i].view = v;
-    float *data = need(malloc((size_t)(count + 1) * sizeof *data));
+    uint32_t *data = need(malloc((size_t)(count + 1) * sizeof *data));
     for (int64_t k = 0; k < count; k++)
-        data[k] = NAN;
+        data[k] = 0x7fc00000; /* NaN, or a large integer */
     for (int64_t k = 0; k < n; k++) {
         int64_t rest = k, at = v.offset;
         for (int d = s->rank - 1; d >= 0; d--) {
             at += rest % s->dim[d] * v.stride[d];
             rest /= s->dim[d];
         }
-        data[at] = (float)b->value[i][k];
+        data[at] = dtype_word(t, b->value[i][k]);
     }
     bool ok = dev_buffer_create(b->c->device, (uint64_t)count * 4, &b->buffer[i]) == MARE_OK &&
               dev_upload(b->c->device, b->buffer[i], 0, data, (uint64_t)count * 4) == MARE_OK;
@@ -120,15 +121,16 @@ static bool run(bench *b, int choice, const char **name) {
 static bool compare(bench *b, const char *name, const double *ref, const double *bound,
                     int64_t terms) {
     int64_t count = shape_count(&b->out.shape);
-    float *data = need(malloc((size_t)(count + 1) * sizeof *data));
+    uint32_t *data = need(malloc((size_t)(count + 1) * sizeof *data));
     bool ok = dev_download(b->c->device, b->buffer[2], 0, data, (uint64_t)count * 4) == MARE_OK;
     if (!ok) snprintf(b->message, b->size, "%s", b->c->error.text);
     for (int64_t i = 0; i < count && ok; i++) {
-        double tolerance = ldexp((double)(terms + 2), -24) * bound[i];
-        ok = fabs(data[i] - ref[i]) <= tolerance;
+        double tolerance = dtype_roundoff(b->out.dtype) * (double)(terms + 2) * bound[i];
+        double got = dtype_value(b->out.dtype, data[i]);
+        ok = fabs(got - ref[i]) <= tolerance;
         if (!ok)
             snprintf(b->message, b->size, "%s: element %lld is %.9g, must be %.9g +- %.2g", name,
-                     (long long)i, (double)data[i], ref[i], tolerance);
+                     (long long)i, got, ref[i], tolerance);
     }
     free(data);
     return ok;
@@ -164,8 +166,8 @@ static int run_all(bench *b, const input_layout layout[2], int64_t terms) {
             snprintf(b->message, b->size, "%s", b->c->error.text);
             return -1;
         }
-    b->out = lower_scratch(&b->l, MARE_F32, &b->n->shape);
-    if (b->n->op->lower(&b->l, b->n, b->in, &b->out) != MARE_OK) {
+    b->out = lower_scratch(&b->l, b->n->dtype, &b->n->shape);
+    if (lower_node(&b->l, b->n, b->in, &b->out) != MARE_OK) {
         snprintf(b->message, b->size, "%s", b->error.text);
         return -1;
     }

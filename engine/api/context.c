@@ -62,7 +62,7 @@ static const char *or_env(const char *value, const char *name) {
     return v && *v ? v : NULL;
 }
 
-static void dump_plan(void *user, const char *shown) {
+static void show_dump(void *user, const char *shown) {
     mare_context *ctx = user;
     if (ctx->dump) ctx->dump(ctx->dump_user, shown);
 }
@@ -89,27 +89,38 @@ mare_status mare_context_create(const mare_options *options, mare_context **out)
     ops_graph_init(&ctx->graph, &ctx->error);
     ctx->graph.random.seed = o->seed;
     ctx->eager = env_on("MARE_EAGER");
-    const char *dump = getenv("MARE_DUMP");
     mare_status status = open_device(ctx, o);
     if (!status) status = kernels_create(ctx->device, &ctx->error, &ctx->kernels);
     if (!status) status = planner_create(&ctx->graph, ctx->device, ctx->kernels, &ctx->planner);
+    uint32_t passes = PASS_ALL, dumps = 0;
+    const char *passes_text = getenv("MARE_PASSES"), *dumps_text = getenv("MARE_DUMP");
+    if (!status && passes_text) status = plan_passes_apply(&passes, passes_text, &ctx->error);
+    if (!status && dumps_text) status = plan_dumps_parse(&dumps, dumps_text, &ctx->error);
     if (status) {
         copy_text(o->error, o->error_size, ctx->error.text);
         mare_context_destroy(ctx);
         return status;
     }
-    if (dump && strstr(dump, "plan")) planner_set_dump(ctx->planner, dump_plan, ctx);
+    planner_set_passes(ctx->planner, passes);
+    planner_set_submit(ctx->planner, o->submit_ms * 1e-3);
+    ctx->checks = env_on("MARE_CHECK");
+    planner_set_check(ctx->planner, ctx->checks);
+    planner_set_dump(ctx->planner, dumps, show_dump, ctx);
     *out = ctx;
     return MARE_OK;
 }
 
 void mare_context_destroy(mare_context *ctx) {
     if (!ctx) return;
+    if (ctx->noting) mare_step_end(ctx, 0, NULL, NULL, NULL);
+    while (ctx->steps)
+        api_forget_step(ctx->steps);
     for (mare_tensor *t = ctx->tensors; t; t = t->next)
         api_forget(t);
     vec_free(&ctx->waiting);
     planner_destroy(ctx->planner);
     graph_free(&ctx->graph);
+    api_free_kernels(ctx);
     kernels_destroy(ctx->kernels);
     dev_destroy(ctx->device);
     free(ctx);
@@ -117,6 +128,11 @@ void mare_context_destroy(mare_context *ctx) {
 
 const char *mare_last_error(const mare_context *ctx) {
     return ctx ? ctx->error.text : "no context";
+}
+
+mare_status mare_fail(mare_context *ctx, mare_status status, const char *why) {
+    if (!ctx || !why) return MARE_E_ARGUMENT;
+    return error_set(&ctx->error, status, "%s", why);
 }
 
 mare_status mare_context_device(const mare_context *ctx, mare_device_info *out) {
@@ -153,6 +169,10 @@ void mare_memory_trim(mare_context *ctx) {
     dev_memory_trim(ctx->device);
 }
 
+void mare_set_submit_ms(mare_context *ctx, double ms) {
+    if (ctx) planner_set_submit(ctx->planner, ms * 1e-3);
+}
+
 void mare_get_stats(mare_context *ctx, mare_stats *out) {
     planner_stats p;
     kernel_stats k;
@@ -164,6 +184,7 @@ void mare_get_stats(mare_context *ctx, mare_stats *out) {
         .hits = p.hits,
         .launches = p.launches,
         .submits = p.submits,
+        .recorded = p.recorded,
         .shaders_compiled = k.compiled,
         .shaders_from_disk = k.from_disk,
         .pipelines = k.pipelines,
@@ -173,6 +194,20 @@ void mare_get_stats(mare_context *ctx, mare_stats *out) {
     };
 }
 
+void mare_get_plan(mare_context *ctx, mare_plan *out) {
+    plan_info p;
+    planner_get_info(ctx->planner, &p);
+    *out = (mare_plan){(uint64_t)p.launches, (uint64_t)p.barriers, p.arena, p.sum, p.bound};
+}
+
+mare_status mare_set_passes(mare_context *ctx, const char *list) {
+    if (!ctx || !list) return MARE_E_ARGUMENT;
+    uint32_t passes = PASS_ALL;
+    mare_status status = plan_passes_apply(&passes, list, &ctx->error);
+    if (!status) planner_set_passes(ctx->planner, passes);
+    return status;
+}
+
 void mare_random_get(mare_context *ctx, uint64_t *seed, uint64_t *position) {
     *seed = ctx->graph.random.seed;
     *position = ctx->graph.random.next;
@@ -180,4 +215,5 @@ void mare_random_get(mare_context *ctx, uint64_t *seed, uint64_t *position) {
 
 void mare_random_set(mare_context *ctx, uint64_t seed, uint64_t position) {
     ctx->graph.random = (rng){seed, position};
+    api_reseeded(ctx);
 }

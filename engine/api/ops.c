@@ -49,17 +49,6 @@ mare_status mare_map_scalar(const char *name, int n, mare_tensor *const *in, dou
     return api_result(ctx, result, out);
 }
 
-bool mare_op_info(int i, const char **name, const char **doc, int *elementwise) {
-    if (i < 0) return false;
-    for (int k = 0; k <= i; k++)
-        if (!op_table[k]) return false;
-    const op *o = op_table[i];
-    if (name) *name = o->name;
-    if (doc) *doc = o->doc;
-    if (elementwise) *elementwise = op_map_arity(o);
-    return true;
-}
-
 mare_status mare_bernoulli(mare_tensor *p, mare_tensor **out) {
     CALL("bernoulli", p, op_bernoulli(g, p->node));
 }
@@ -75,33 +64,22 @@ mare_status mare_cast(mare_tensor *a, mare_dtype dtype, mare_tensor **out) {
 
 /* ---- Reductions --------------------------------------------------------------------------- */
 
-static node *reduce(graph *g, const char *name, node *a, int n, const int *axes, bool keepdim,
-                    double correction) {
-    static const struct {
-        const char *name;
-        node *(*build)(graph *, node *, uint32_t, bool);
-    } plain[] = {{"sum", op_sum}, {"prod", op_prod}, {"max", op_max},
-                 {"min", op_min}, {"mean", op_mean}, {"logsumexp", op_logsumexp}};
-    uint32_t mask;
-    if (!op_axes(g, name, a, axes, n, &mask)) return NULL;
-    if (strcmp(name, "var") == 0) return op_var(g, a, mask, keepdim, correction);
-    for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
-        if (strcmp(name, plain[i].name) == 0) return plain[i].build(g, a, mask, keepdim);
-    return graph_fail(g, MARE_E_ARGUMENT, "reduce: there is no \"%s\"", name);
-}
-
 mare_status mare_reduce(const char *name, mare_tensor *a, int n, const int *axes, bool keepdim,
                         double correction, mare_tensor **out) {
-    CALL(name, a, reduce(g, name, a->node, n, axes, keepdim, correction));
+    if (!name || !a || n < 0 || n > MAX_DIMS || (n && !axes)) return MARE_E_ARGUMENT;
+    int64_t dims[MAX_DIMS];
+    mare_arg args[4] = {mare_arg_tensor("x", a), mare_arg_number("keepdim", keepdim)};
+    int given = 2;
+    for (int i = 0; i < n; i++)
+        dims[i] = axes[i];
+    if (n) args[given++] = mare_arg_integers("dim", n, dims);
+    if (strcmp(name, "var") == 0) args[given++] = mare_arg_number("correction", correction);
+    return mare_call(a->ctx, name, given, args, 1, out);
 }
 
 mare_status mare_arg_reduce(const char *name, mare_tensor *a, int axis, bool keepdim,
                             mare_tensor **out) {
-    CALL(name, a,
-         strcmp(name, "argmax") == 0 ? op_argmax(g, a->node, axis, keepdim)
-         : strcmp(name, "argmin") == 0
-             ? op_argmin(g, a->node, axis, keepdim)
-             : graph_fail(g, MARE_E_ARGUMENT, "arg_reduce: there is no \"%s\"", name));
+    return mare_reduce(name, a, 1, &axis, keepdim, 0, out);
 }
 
 /* ---- Movement ----------------------------------------------------------------------------- */
@@ -125,6 +103,15 @@ mare_status mare_expand(mare_tensor *a, int rank, const int64_t *dims, mare_tens
 mare_status mare_slice(mare_tensor *a, const int64_t *start, const int64_t *stop,
                        const int64_t *step, mare_tensor **out) {
     CALL("slice", a, op_slice(g, a->node, start, stop, step));
+}
+
+mare_status mare_put_slice(mare_tensor *a, const int64_t *start, const int64_t *stop,
+                           const int64_t *step, mare_tensor *value, mare_tensor **out) {
+    mare_context *ctx;
+    mare_status status = api_begin("put_slice", 2, (mare_tensor *[]){a, value}, &ctx);
+    if (status) return status;
+    return api_result(ctx, op_put_slice(&ctx->graph, a->node, node_of(value), start, stop, step),
+                      out);
 }
 
 static node *flip(graph *g, node *a, int n, const int *axes) {
@@ -174,8 +161,7 @@ mare_status mare_contiguous(mare_tensor *a, mare_tensor **out) {
 
 /* ---- Indexing ----------------------------------------------------------------------------- */
 
-/* Indices are checked before they reach the device: those of an unknown range are evaluated. */
-static bool know_range(mare_context *ctx, node *index) {
+bool api_know_range(mare_context *ctx, node *index) {
     if (!index || dtype_is_float(index->dtype) || index->lo <= index->hi) return true;
     size_t bytes = (size_t)shape_count(&index->shape) * mare_dtype_size(index->dtype);
     void *data = malloc(bytes + 1);
@@ -194,7 +180,7 @@ static bool know_range(mare_context *ctx, node *index) {
     mare_status status = api_begin(name, 2, (mare_tensor *[]){a, index}, &ctx);                    \
     if (status) return status;                                                                     \
     graph *g = &ctx->graph;                                                                        \
-    return api_result(ctx, know_range(ctx, node_of(index)) ? build : NULL, out)
+    return api_result(ctx, api_know_range(ctx, node_of(index)) ? build : NULL, out)
 
 mare_status mare_take(mare_tensor *a, mare_tensor *index, int axis, mare_tensor **out) {
     CALL_INDEX("take", a, index, op_take(g, a->node, node_of(index), axis));
@@ -207,14 +193,19 @@ mare_status mare_one_hot(mare_tensor *index, int64_t classes, mare_dtype dtype, 
 mare_status mare_cross_entropy(mare_tensor *logits, mare_tensor *target, double label_smoothing,
                                mare_reduction r, mare_tensor **out) {
     CALL_INDEX("cross_entropy", logits, target,
-               op_cross_entropy(g, logits->node, node_of(target), label_smoothing, (reduction)r));
+               op_cross_entropy(g, logits->node, node_of(target),
+                                &(class_loss){NULL, NO_CLASS, label_smoothing, (reduction)r}));
+}
+
+static node *nll(graph *g, node *log_probs, node *target, reduction r) {
+    return op_nll_loss(g, log_probs, target, &(class_loss){NULL, NO_CLASS, 0, r});
 }
 
 static node *loss(graph *g, const char *name, node *a, node *target, reduction r) {
     static const struct {
         const char *name;
         node *(*build)(graph *, node *, node *, reduction);
-    } losses[] = {{"nll", op_nll_loss},
+    } losses[] = {{"nll", nll},
                   {"mse", op_mse_loss},
                   {"l1", op_l1_loss},
                   {"bce", op_bce_loss},
@@ -239,7 +230,7 @@ mare_status mare_matmul(mare_tensor *a, mare_tensor *b, mare_tensor **out) {
 }
 
 /* An option left 0 takes its default. */
-static void pair(const int64_t *given, int64_t fallback, int64_t out[2]) {
+static void pair(const int64_t *given, int64_t fallback, int64_t *out) {
     for (int i = 0; i < 2; i++)
         out[i] = given && given[i] ? given[i] : fallback;
 }
@@ -253,7 +244,7 @@ mare_status mare_conv2d(mare_tensor *x, mare_tensor *w, mare_tensor *bias,
     pair(options ? options->stride : NULL, 1, o.stride);
     pair(options ? options->padding : NULL, 0, o.padding);
     pair(options ? options->dilation : NULL, 1, o.dilation);
-    return api_result(ctx, op_conv2d(&ctx->graph, x->node, node_of(w), node_of(bias), &o), out);
+    return api_result(ctx, op_conv(&ctx->graph, 2, x->node, node_of(w), node_of(bias), &o), out);
 }
 
 mare_status mare_pool2d(const char *kind, mare_tensor *x, const mare_pool2d_options *options,
@@ -274,31 +265,11 @@ mare_status mare_pool2d(const char *kind, mare_tensor *x, const mare_pool2d_opti
         o.ceil_mode = options->ceil_mode;
         o.count_include_pad = !options->exclude_pad;
         if (strcmp(kind, "max") == 0)
-            n = op_max_pool2d(&ctx->graph, x->node, &o);
+            n = op_max_pool(&ctx->graph, x->node, 2, &o);
         else if (strcmp(kind, "avg") == 0)
-            n = op_avg_pool2d(&ctx->graph, x->node, &o);
+            n = op_avg_pool(&ctx->graph, x->node, 2, &o);
         else
             graph_fail(&ctx->graph, MARE_E_ARGUMENT, "pool2d: there is no \"%s\"", kind);
     }
     return api_result(ctx, n, out);
-}
-
-mare_status mare_softmax(mare_tensor *a, int axis, mare_tensor **out) {
-    CALL("softmax", a, op_softmax(g, a->node, axis));
-}
-
-mare_status mare_log_softmax(mare_tensor *a, int axis, mare_tensor **out) {
-    CALL("log_softmax", a, op_log_softmax(g, a->node, axis));
-}
-
-mare_status mare_batch_norm(mare_tensor *x, mare_tensor *mean, mare_tensor *var, mare_tensor *gamma,
-                            mare_tensor *beta, double eps, mare_tensor **out) {
-    mare_context *ctx;
-    mare_status status =
-        api_begin("batch_norm", 5, (mare_tensor *[]){x, mean, var, gamma, beta}, &ctx);
-    if (status) return status;
-    return api_result(ctx,
-                      op_batch_norm(&ctx->graph, x->node, node_of(mean), node_of(var),
-                                    node_of(gamma), node_of(beta), eps),
-                      out);
 }

@@ -64,11 +64,35 @@ static void unbind(node *n) {
     node_release(n);
 }
 
+/* The assignment that waited was done. */
+static void settle(mare_tensor *t) {
+    node_release(t->before);
+    t->before = NULL;
+    t->waits = false;
+}
+
+/* Moved, not shared: `from`, which its own gradient may reach, must not keep it. */
+void api_rebind(mare_tensor *t, node *to) {
+    node *from = t->node;
+    to->grad = from->grad;
+    from->grad = NULL;
+    to->hooks = from->hooks;
+    memset(&from->hooks, 0, sizeof from->hooks);
+    bind(t, to);
+    unbind(from);
+}
+
+/* The evaluation that t waited for failed: it has the value again that it had before. */
+static void undo(mare_tensor *t) {
+    if (t->before) api_rebind(t, t->before);
+    settle(t);
+}
+
 void api_forget(mare_tensor *t) {
+    settle(t);
     unbind(t->node);
     t->node = NULL;
     t->ctx = NULL;
-    t->waits = false;
 }
 
 mare_status api_result(mare_context *ctx, node *n, mare_tensor **out) {
@@ -91,6 +115,21 @@ mare_status api_result(mare_context *ctx, node *n, mare_tensor **out) {
         *out = t;
     }
     graph_scope_end(&ctx->graph);
+    return status;
+}
+
+mare_status api_results(mare_context *ctx, node *const *nodes, int n, mare_tensor **out) {
+    mare_status status = MARE_OK;
+    int made = 0;
+    for (; made < n && !status; made++) {
+        graph_scope_begin(&ctx->graph); /* api_result() closes one for each handle */
+        status = api_result(ctx, nodes[made], &out[made]);
+    }
+    if (status)
+        while (made-- > 0) {
+            mare_tensor_release(out[made]);
+            out[made] = NULL;
+        }
     return status;
 }
 
@@ -137,6 +176,7 @@ void mare_tensor_release(mare_tensor *t) {
         else
             ctx->tensors = t->next;
         if (t->next) t->next->previous = t->previous;
+        settle(t);
         unbind(t->node);
     }
     free(t);
@@ -253,23 +293,21 @@ mare_status api_wait_for(mare_tensor *t) {
     return MARE_OK;
 }
 
-/* Evaluates nodes together with all that waits. */
-static mare_status eval_with_waiting(mare_context *ctx, int n, node *const *nodes) {
-    size_t room = (size_t)n + 2 * ctx->waiting.len + 1;
+mare_status api_eval(mare_context *ctx, int n, node *const *nodes) {
+    size_t room = (size_t)n + ctx->waiting.len + 1;
     node **roots = malloc(room * sizeof *roots);
-    if (!roots) return error_no_memory(&ctx->error, room * sizeof *roots);
     int count = 0;
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n && roots; i++)
         if (!nodes[i]->store) roots[count++] = nodes[i];
-    for (size_t i = 0; i < ctx->waiting.len; i++)
+    for (size_t i = 0; i < ctx->waiting.len && roots; i++)
         if (!ctx->waiting.data[i]->node->store) roots[count++] = ctx->waiting.data[i]->node;
-    mare_status status = plan_eval(ctx->planner, roots, count);
+    mare_status status = roots ? plan_eval(ctx->planner, roots, count)
+                               : error_no_memory(&ctx->error, room * sizeof *roots);
     free(roots);
-    if (status) return status;
     for (size_t i = 0; i < ctx->waiting.len; i++)
-        ctx->waiting.data[i]->waits = false;
+        (status ? undo : settle)(ctx->waiting.data[i]);
     ctx->waiting.len = 0;
-    return MARE_OK;
+    return status;
 }
 
 mare_status mare_eval(mare_context *ctx, int n, mare_tensor *const *tensors) {
@@ -285,7 +323,7 @@ mare_status mare_eval(mare_context *ctx, int n, mare_tensor *const *tensors) {
         else
             nodes[i] = tensors[i]->node;
     }
-    if (!status) status = eval_with_waiting(ctx, n, nodes);
+    if (!status) status = api_eval(ctx, n, nodes);
     free(nodes);
     return status;
 }
@@ -300,7 +338,7 @@ mare_status mare_tensor_read(mare_tensor *t, void *data, size_t bytes) {
     mare_context *ctx;
     mare_status status = api_begin("read", 1, &t, &ctx);
     if (status) return status;
-    if (!t->node->store) status = eval_with_waiting(ctx, 1, &t->node);
+    if (!t->node->store) status = api_eval(ctx, 1, &t->node);
     if (!status) status = plan_read(ctx->planner, t->node, data, bytes);
     graph_scope_end(&ctx->graph);
     return status;
@@ -427,7 +465,6 @@ mare_status mare_gradients(mare_tensor *y, mare_tensor *grad, int n, mare_tensor
     mare_status status = api_begin("gradients", 2, (mare_tensor *[]){y, grad}, &ctx);
     if (status) return status;
     node **x = calloc(2 * (size_t)(n > 0 ? n : 0) + 1, sizeof *x), **gx = x + n;
-    int made = 0;
     if (!x) status = error_no_memory(&ctx->error, (size_t)n * sizeof *x);
     for (int i = 0; i < n && !status; i++) {
         if (!xs[i] || xs[i]->ctx != ctx)
@@ -437,17 +474,9 @@ mare_status mare_gradients(mare_tensor *y, mare_tensor *grad, int n, mare_tensor
             x[i] = xs[i]->node;
     }
     if (!status) status = graph_grad(&ctx->graph, y->node, grad ? grad->node : NULL, x, n, gx);
-    for (; made < n && !status; made++) {
-        node *g = gx[made];
-        if (!g) g = op_full(&ctx->graph, x[made]->dtype, &x[made]->shape, 0);
-        graph_scope_begin(&ctx->graph); /* api_result() closes one for each handle */
-        status = api_result(ctx, g, &out[made]);
-    }
-    if (status)
-        while (made-- > 0) {
-            mare_tensor_release(out[made]);
-            out[made] = NULL;
-        }
+    for (int i = 0; i < n && !status; i++)
+        if (!gx[i]) gx[i] = op_full(&ctx->graph, x[i]->dtype, &x[i]->shape, 0);
+    if (!status) status = api_results(ctx, gx, n, out);
     free(x);
     graph_scope_end(&ctx->graph);
     return status;
@@ -470,14 +499,33 @@ mare_status mare_assign(mare_tensor *t, mare_tensor *value) {
         } else {
             n->lo = value->node->lo;
             n->hi = value->node->hi;
-            n->grad =
-                old->grad; /* moved: old, which its own gradient may reach, must not keep it */
-            old->grad = NULL;
-            t->node = node_retain(n);
-            node_release(old);
+            if (!t->before) t->before = node_retain(old);
+            api_rebind(t, n);
             status = api_wait_for(t);
+            if (status) undo(t);
         }
     }
     graph_scope_end(&ctx->graph);
     return status;
+}
+
+mare_status mare_rebind(mare_tensor *t, mare_tensor *value) {
+    mare_context *ctx;
+    mare_status status = api_begin("assignment", 2, (mare_tensor *[]){t, value}, &ctx);
+    if (status) return status;
+    bool parameter = t->node->leaf && t->node->requires_grad;
+    if (!value)
+        status = error_set(&ctx->error, MARE_E_ARGUMENT, "assignment: no value given");
+    else if (parameter && !ctx->graph.no_grad)
+        status = error_set(&ctx->error, MARE_E_ARGUMENT,
+                           "assignment: a leaf that requires a gradient is written under no_grad");
+    else
+        status = check_like("assignment", t, value);
+    if (!status && !parameter) {
+        node *old = t->node;
+        bind(t, value->node);
+        unbind(old);
+    }
+    graph_scope_end(&ctx->graph);
+    return status || !parameter ? status : mare_assign(t, value);
 }

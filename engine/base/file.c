@@ -1,3 +1,4 @@
+#define _DEFAULT_SOURCE
 #define _POSIX_C_SOURCE 200809L
 #include "base/file.h"
 
@@ -6,13 +7,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 mare_status file_read(const char *path, size_t limit, void **data, size_t *len, mare_error *e) {
     *data = NULL;
     *len = 0;
-    FILE *f = fopen(path, "rb");
+    /* A pipe that nobody writes to must not hold the open. */
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    FILE *f = fd < 0 ? NULL : fdopen(fd, "rb");
+    if (!f && fd >= 0) close(fd);
     if (!f) return error_set(e, MARE_E_IO, "cannot open %s: %s", path, strerror(errno));
     struct stat st;
     mare_status status = MARE_OK;
@@ -60,6 +66,23 @@ mare_status file_write(const char *path, const void *data, size_t len, mare_erro
     }
     free(temp);
     return status;
+}
+
+int file_lock(const char *path, int wait_ms) {
+    enum { STEP_MS = 5 };
+    int fd = open(path, O_RDWR | O_CREAT | O_NONBLOCK | O_CLOEXEC, 0644);
+    for (int ms = 0; fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0; ms += STEP_MS) {
+        if (errno != EWOULDBLOCK || ms >= wait_ms) {
+            close(fd);
+            return -1;
+        }
+        nanosleep(&(struct timespec){.tv_nsec = STEP_MS * 1000000}, NULL);
+    }
+    return fd;
+}
+
+void file_unlock(int lock) {
+    if (lock >= 0) close(lock);
 }
 
 bool file_exists(const char *path) {

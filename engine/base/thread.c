@@ -4,6 +4,7 @@
 #include "base/vec.h"
 
 #include <sched.h>
+#include <signal.h>
 #include <unistd.h>
 
 typedef struct job {
@@ -45,12 +46,17 @@ mare_status thread_pool_create(int n, thread_pool **out, mare_error *e) {
     if (!p) return error_no_memory(e, bytes);
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->more, NULL);
-    for (; p->n < n; p->n++)
-        if (pthread_create(&p->threads[p->n], NULL, work, p) != 0) {
-            if (p->n) break; /* fewer threads still do the work */
-            thread_pool_destroy(p);
-            return error_set(e, MARE_E_HOST_MEMORY, "cannot start a worker thread");
-        }
+    /* Signals are for the threads that the program made itself. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    while (p->n < n && pthread_create(&p->threads[p->n], NULL, work, p) == 0)
+        p->n++;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (!p->n) { /* fewer than asked for still do the work */
+        thread_pool_destroy(p);
+        return error_set(e, MARE_E_HOST_MEMORY, "cannot start a worker thread");
+    }
     *out = p;
     return MARE_OK;
 }

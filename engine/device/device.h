@@ -1,7 +1,8 @@
 /* The device layer: everything Mare asks of Vulkan. No Vulkan type is seen above this header.
  *
  * One device, one queue, submissions in order. All functions are called from the thread that owns
- * the context, except dev_pipeline_create(), which worker threads may call side by side. */
+ * the context, except dev_pipeline_create() and dev_pipeline_cache_save(), which worker threads may
+ * call side by side. */
 #ifndef MARE_DEVICE_DEVICE_H
 #define MARE_DEVICE_DEVICE_H
 
@@ -99,11 +100,19 @@ int dev_validation_messages(const dev_device *d, const char **last);
  * 16-byte groups at the end. A zero-byte buffer is legal. New contents are undefined. On failure
  * cached memory is given back first, then MARE_E_DEVICE_MEMORY with the figures. */
 mare_status dev_buffer_create(dev_device *d, uint64_t bytes, dev_buffer **out);
+/* The same for data of the host's: where there is some, in memory that the device is not using, so
+ * that the copy waits for nothing. */
+mare_status dev_buffer_create_idle(dev_device *d, uint64_t bytes, dev_buffer **out);
 /* Reference counts. The last release may come while the device still reads the buffer: its memory
  * is used again only by work submitted later. */
 void dev_buffer_retain(dev_buffer *b);
 void dev_buffer_release(dev_buffer *b);
 uint64_t dev_buffer_bytes(const dev_buffer *b);
+/* A buffer that its owner keeps for later counts as cached, not as used. */
+void dev_buffer_set_cached(dev_buffer *b, bool cached);
+/* Where it lies: two buffers at the same place, one after the other, are the same memory to a
+ * recording. Never 0 while the device is there. */
+uint64_t dev_buffer_place(const dev_buffer *b);
 
 /* Copies host data in, in order with the work submitted before and after it. The data is taken
  * over before the call returns. Offsets and sizes need no alignment. */
@@ -124,6 +133,9 @@ void dev_memory_reset_peak(dev_device *d);
 void dev_memory_set_cap(dev_device *d, uint64_t bytes);
 /* Gives cached memory back to the driver. */
 void dev_memory_trim(dev_device *d);
+/* Called before that, and when there is no memory for a buffer: the owner of cached buffers
+ * releases them. Null: nobody is called. */
+void dev_set_reclaim(dev_device *d, void (*reclaim)(void *user), void *user);
 
 /* ---- Pipelines ---------------------------------------------------------------------------- */
 
@@ -134,8 +146,10 @@ mare_status dev_pipeline_create(dev_device *d, const uint32_t *spirv, size_t wor
                                 const uint32_t *spec, int n_spec, dev_pipeline **out,
                                 mare_error *e);
 void dev_pipeline_destroy(dev_pipeline *p);
-/* The driver's cache as bytes (malloc'ed); loading foreign or torn data is harmless. */
-mare_status dev_pipeline_cache_save(dev_device *d, void **data, size_t *len);
+/* The driver's cache as bytes (malloc'ed), with what an earlier save holds (null: none) added. Safe
+ * from any thread. Foreign or torn data is harmless, here and when it is loaded. */
+mare_status dev_pipeline_cache_save(dev_device *d, const void *earlier, size_t earlier_len,
+                                    void **data, size_t *len, mare_error *e);
 void dev_pipeline_cache_load(dev_device *d, const void *data, size_t len);
 
 /* ---- Recording and submission ------------------------------------------------------------- */
@@ -159,11 +173,80 @@ void dev_cmd_fill(dev_recorder *r, dev_buffer *b, uint64_t offset, uint64_t byte
 mare_status dev_submit(dev_recorder *r);
 /* Throws a recorder away unsent. */
 void dev_discard(dev_recorder *r);
+
+/* A recording: dispatches whose commands are made once and submitted many times. Between two
+ * submissions the host may change parameters and bindings; commands are made again only for parts
+ * that bind something new. */
+typedef struct dev_recording dev_recording;
+
+typedef struct dev_dispatch {
+    dev_pipeline *pipeline;
+    int n_params, n_bindings;
+    uint32_t groups[3];
+    bool barrier; /* as dev_cmd_barrier() before it */
+} dev_dispatch;
+
+/* A part starts at a dispatch, and goes to the start of the next one. */
+typedef struct dev_part {
+    int first;
+    bool submits; /* a submission of its own starts here too */
+} dev_part;
+
+/* Pipelines are retained. The whole is one part at first. Nothing is bound. */
+mare_status dev_recording_create(dev_device *d, const dev_dispatch *list, int n,
+                                 dev_recording **out);
+/* Waits until the device is done with it. Null is allowed. */
+void dev_recording_destroy(dev_recording *r);
+/* Is the device done with it? Parameters, bindings and parts may be changed then only. */
+bool dev_recording_idle(dev_recording *r);
+/* Waits until it is. */
+mare_status dev_recording_wait(dev_recording *r);
+/* The parameter words of dispatch i: memory to be written, not read. */
+uint32_t *dev_recording_params(dev_recording *r, int i);
+/* Binds buffer k of dispatch i. The buffer is not retained: it must be alive at the submission. */
+mare_status dev_recording_bind(dev_recording *r, int i, int k, const dev_binding *b);
+/* Divides it anew: ascending starts, the first 0. */
+mare_status dev_recording_divide(dev_recording *r, const dev_part *parts, int n);
+/* Makes what commands are missing and submits them all. touched: every buffer that is bound.
+ * *recorded: how many dispatches were recorded for it; *submits: how many submissions it took. */
+mare_status dev_recording_submit(dev_recording *r, dev_buffer *const *touched, int n, int *recorded,
+                                 int *submits);
 /* Blocks, without spinning, until all submitted work is done. */
 mare_status dev_wait(dev_device *d);
 /* Runs what r holds, alone, and measures: seconds by timestamps where the device has them, else by
  * the host's clock around a waited submission. For tuning and benchmarks. */
 mare_status dev_submit_timed(dev_recorder *r, double *seconds);
+
+/* ---- Profiling ------------------------------------------------------------------------------ */
+
+/* Seconds of the host's clock, which never goes back. */
+double dev_clock(void);
+
+/* From when to when, in seconds of dev_clock(). */
+typedef struct dev_timing {
+    double start, end;
+    uint32_t id; /* of a dispatch, as it was given; DEV_COPY: copies between host and device */
+} dev_timing;
+#define DEV_COPY UINT32_MAX
+
+/* What ran since dev_profile_start(), in its order: no two overlap. And when the host waited. */
+typedef struct dev_profile {
+    dev_timing *runs, *waits;
+    size_t n_runs, n_waits;
+} dev_profile;
+
+/* Waits for the device. From now on dispatches are timed where dev_cmd_time() says so. */
+mare_status dev_profile_start(dev_device *d);
+/* Does the device write timestamps? Without them a timed dispatch is alone in its recorder, whose
+ * submission is waited for and timed by the host's clock. */
+bool dev_profile_stamps(const dev_device *d);
+/* The dispatches from here to dev_cmd_time_end() are timed under id; they run when everything
+ * before is done. Only between dev_profile_start() and dev_profile_stop(). */
+mare_status dev_cmd_time(dev_recorder *r, uint32_t id);
+void dev_cmd_time_end(dev_recorder *r);
+/* Waits for the device and ends timing; the caller frees what is in *out. */
+mare_status dev_profile_stop(dev_device *d, dev_profile *out);
+
 /* True once the device was lost; every later call answers MARE_E_DEVICE_LOST. */
 bool dev_lost(const dev_device *d);
 

@@ -16,7 +16,10 @@ enum {
     PARAM_LIMIT = 1024,           /* bytes of one parameter block */
     PARAM_CHUNK = 64 << 10,       /* bytes of a chunk of parameter blocks */
     STAGING_CHUNK = 4 << 20,      /* bytes of a staging chunk */
-    STAGING_MOST = 16,            /* staging chunks at the same time */
+    QUERIES = 256,                /* timestamps in a query pool; even */
+    STAGING_MOST = 16,            /* staging chunks at the same time, or */
+    STAGING_UPLOADS = 3,          /* as many as so many uploads of the largest size take, */
+    STAGING_LIMIT = 64,           /* up to this */
     FLYING_MOST = 64,             /* submissions on their way before dev_record() waits */
     MAX_BUFFERS = 31,             /* of one kernel; every device can push them and the block */
     POOL_SETS = 128,              /* sets in a descriptor pool */
@@ -154,6 +157,7 @@ struct block {
     VkDeviceMemory memory;
     uint8_t *map; /* with unified memory */
     uint64_t bytes;
+    uint64_t number; /* of all blocks ever made; the first is 1 */
     range *first;
 };
 
@@ -163,6 +167,7 @@ struct dev_buffer {
     uint64_t bytes; /* as asked for */
     uint64_t stamp; /* of the recorder that retained it last */
     uint32_t refs;
+    bool cached; /* kept for later by its owner */
 };
 
 /* Host-visible memory: parameter blocks and staging. */
@@ -179,7 +184,10 @@ typedef struct memory_state {
     bin_pool small, large;
     block *blocks;
     uint64_t taken; /* bytes of all blocks */
+    uint64_t blocks_made;
     uint64_t used, peak, cap;
+    void (*reclaim)(void *user);
+    void *reclaim_user;
     uint64_t next_block;  /* size of the next block for small buffers */
     bool unified, cached; /* blocks are mapped; and quick to read by the host */
 } memory_state;
@@ -198,6 +206,18 @@ typedef struct set_pool {
     int sets, buffers; /* still free */
 } set_pool;
 
+/* Timestamps of one recorder, two for each timed part. */
+typedef struct query_pool {
+    struct query_pool *next;
+    VkQueryPool handle;
+    uint32_t used;
+} query_pool;
+
+typedef struct timed {
+    uint32_t id, first; /* query; the other one follows */
+    VkQueryPool pool;   /* null: the host's clock times it */
+} timed;
+
 struct dev_recorder {
     dev_device *d;
     dev_recorder *next;
@@ -209,6 +229,9 @@ struct dev_recorder {
     VEC(dev_pipeline *) pipelines;
     chunk *params, *staging; /* the first is the one in use */
     set_pool *sets;
+    query_pool *queries;
+    VEC(timed) timed; /* what is timed in it */
+    bool timing;      /* the last of it is open */
     dev_pipeline *bound;
     mare_error error; /* the first failure of a call that cannot return one */
 };
@@ -236,8 +259,30 @@ mare_status recorder_submit(dev_recorder *r, VkCommandBuffer before, VkCommandBu
 void recorder_recycle(dev_recorder *r);
 void recorder_destroy(dev_recorder *r);
 bool recorder_hold(dev_recorder *r, dev_buffer *b);
+/* Room for a parameter block in the chunk at the head of a list, or in a new one. */
+mare_status params_get(dev_device *d, chunk **list, uint64_t bytes, uint64_t *offset);
+/* Moves all of a list to another. */
+void chunks_return(chunk **from, chunk **to);
 /* A full barrier between compute and transfer work. */
 void full_barrier(dev_device *d, VkCommandBuffer cmd);
+/* What the device wrote becomes readable by the host, through staging or unified memory. */
+void host_barrier(dev_device *d, VkCommandBuffer cmd);
+
+/* ---- dispatch.c --------------------------------------------------------------------------- */
+
+/* Refuses what the device cannot do. */
+mare_status dispatch_check(dev_device *d, const dev_dispatch *x);
+mare_status bindings_check(dev_device *d, const dev_binding *bindings, int n);
+/* Bytes of a parameter block. */
+uint64_t dispatch_block(int n_params);
+VkDescriptorBufferInfo binding_info(const dev_binding *b);
+/* infos: of the parameter block, then of the buffers. */
+void set_write(dev_device *d, VkDescriptorSet set, const VkDescriptorBufferInfo *infos,
+               int buffers);
+/* set null: the descriptors are pushed. `bound` is the pipeline that cmd has bound, or null. */
+void dispatch_record(dev_device *d, VkCommandBuffer cmd, const dev_dispatch *x,
+                     const dev_pipeline *bound, VkDescriptorSet set,
+                     const VkDescriptorBufferInfo *infos);
 
 /* ---- transfer.c --------------------------------------------------------------------------- */
 
@@ -276,14 +321,44 @@ void pipeline_unref(dev_pipeline *p);
 
 /* ---- profile.c ---------------------------------------------------------------------------- */
 
+/* A moment by both clocks. */
+typedef struct anchor {
+    uint64_t ticks;
+    double host;
+} anchor;
+
+typedef struct stamped {
+    uint64_t begin, end;
+    uint32_t id;
+} stamped;
+
 typedef struct profile_state {
     VkQueryPool queries;
     VkCommandPool pool;
     VkCommandBuffer cmds[2]; /* before and after the measured work */
     uint64_t mask;           /* of the bits that count in a timestamp */
+
+    bool on, stamps;     /* profiling; by timestamps */
+    bool seen;           /* a timestamp was read */
+    query_pool *free;    /* query pools to use again */
+    query_pool *written; /* and those that the device is done with */
+    int n_written;
+    VEC(timed) unread;    /* what was timed in them */
+    uint64_t last;        /* the newest timestamp, without its overflows */
+    VEC(stamped) stamped; /* what was timed by timestamps */
+    VEC(dev_timing) runs, waits;
+    anchor begin;
+    mare_status failed; /* a timing was lost */
 } profile_state;
 
 void profile_free(dev_device *d);
+/* The device is done with r: its timestamps can be read. */
+void profile_collect(dev_recorder *r);
+void profile_recycle(dev_recorder *r);
+/* Submits r, in which one part is to be timed by the host's clock. */
+mare_status profile_submit(dev_recorder *r);
+/* The host waited from `start` to now. */
+void profile_waited(dev_device *d, double start);
 
 /* ---- the device --------------------------------------------------------------------------- */
 
@@ -313,6 +388,7 @@ struct dev_device {
     dev_recorder *idle, *uploads; /* recorders to use again; the open batch of uploads */
     chunk *free_params, *free_staging;
     int staging; /* chunks there are */
+    int staging_most;
     set_pool *free_sets;
 
     memory_state mem;

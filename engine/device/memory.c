@@ -11,6 +11,7 @@
 #include <string.h>
 
 enum { SMALL_LIMIT = 16 << 20, FIRST_BLOCK = 4 << 20, LARGEST_BLOCK = 64 << 20 };
+enum { KEPT_LEAST = 256 << 20 /* bytes that are always kept */ };
 
 /* ---- free memory by size ------------------------------------------------------------------ */
 
@@ -44,6 +45,17 @@ static void bin_take(range *r) {
     if (r->bin_next) r->bin_next->bin_prev = r->bin_prev;
     if (!p->bins[b]) p->filled[b / 64] &= ~(1ull << (b % 64));
     r->bin_prev = r->bin_next = NULL;
+}
+
+/* The smallest free range for bytes that the device is not using, or null. */
+static range *find_idle(const dev_device *d, const bin_pool *p, uint64_t bytes) {
+    range *best = NULL;
+    for (int b = bin_of(bytes); b < BINS && !best; b++)
+        for (range *r = p->bins[b]; r; r = r->bin_next)
+            if (r->bytes >= bytes && r->last_use <= d->completed &&
+                (!best || r->bytes < best->bytes))
+                best = r;
+    return best;
 }
 
 /* The best of the class that bytes belongs to, else any of the next class that has some. */
@@ -193,6 +205,7 @@ static VkResult block_create(dev_device *d, bin_pool *pool, uint64_t bytes) {
     b->d = d;
     b->pool = pool;
     b->bytes = r->bytes = bytes;
+    b->number = ++d->mem.blocks_made;
     b->first = r;
     r->in = b;
     b->next = d->mem.blocks;
@@ -234,7 +247,17 @@ static void trim(dev_device *d) {
     }
 }
 
+void dev_set_reclaim(dev_device *d, void (*reclaim)(void *user), void *user) {
+    d->mem.reclaim = reclaim;
+    d->mem.reclaim_user = user;
+}
+
+static void reclaim(dev_device *d) {
+    if (d->mem.reclaim) d->mem.reclaim(d->mem.reclaim_user);
+}
+
 void dev_memory_trim(dev_device *d) {
+    reclaim(d);
     if (dev_wait(d)) return;
     trim(d);
     d->mem.next_block = FIRST_BLOCK;
@@ -289,15 +312,32 @@ static bool wasteful(const range *r, uint64_t bytes) {
     return r->in->pool == &r->in->d->mem.large && r->bytes == r->in->bytes && r->bytes / 2 > bytes;
 }
 
-/* A free range for bytes. When the driver has no more, cached blocks go back to it first; what is
- * left at last is to cut up any memory there is. */
-static VkResult range_get(dev_device *d, uint64_t bytes, range **out) {
+/* Is more kept than is worth it, where another large block is needed? Shapes that change would
+ * leave blocks of all their sizes behind. A loop whose shapes come again asks for no new block. */
+static bool keeps_too_much(const dev_device *d, uint64_t bytes) {
+    uint64_t cached = d->mem.taken - d->mem.used;
+    return cached > KEPT_LEAST && cached / 2 > d->mem.used + bytes;
+}
+
+/* A free range for bytes; idle: best one that the device is not using. When the driver has no more,
+ * cached blocks go back to it first; what is left at last is to cut up any memory there is. */
+static VkResult range_get(dev_device *d, uint64_t bytes, bool idle, range **out) {
     bool small = bytes < SMALL_LIMIT;
     bin_pool *pool = small ? &d->mem.small : &d->mem.large;
     VkResult r = VK_SUCCESS;
-    range *at = bin_find(pool, bytes);
+    range *at = NULL;
+    if (idle) {
+        queue_poll(d);
+        at = find_idle(d, pool, bytes);
+    }
+    if (!at) at = bin_find(pool, bytes);
     if (!at || wasteful(at, bytes)) {
+        if (!small && keeps_too_much(d, bytes) && !dev_wait(d)) trim(d);
         r = grow(d, pool, bytes);
+        at = bin_find(pool, bytes);
+    }
+    if (!at && d->mem.taken > 0) {
+        reclaim(d);
         at = bin_find(pool, bytes);
     }
     if (!at && d->mem.taken > 0) {
@@ -329,7 +369,12 @@ static mare_status buffer_failed(dev_device *d, VkResult r, uint64_t bytes) {
                      d->caps.name, mib(d->caps.memory));
 }
 
-mare_status dev_buffer_create(dev_device *d, uint64_t bytes, dev_buffer **out) {
+static void count_used(dev_device *d, uint64_t bytes) {
+    d->mem.used += bytes;
+    if (d->mem.used > d->mem.peak) d->mem.peak = d->mem.used;
+}
+
+static mare_status buffer_create(dev_device *d, uint64_t bytes, bool idle, dev_buffer **out) {
     *out = NULL;
     mare_status s = check_lost(d, d->e);
     if (s) return s;
@@ -342,7 +387,7 @@ mare_status dev_buffer_create(dev_device *d, uint64_t bytes, dev_buffer **out) {
     if (!padded) padded = BUFFER_ALIGN;
     dev_buffer *b = calloc(1, sizeof *b);
     if (!b) return error_no_memory(d->e, sizeof *b);
-    VkResult r = range_get(d, padded, &b->at);
+    VkResult r = range_get(d, padded, idle, &b->at);
     if (r) {
         free(b);
         return buffer_failed(d, r, bytes);
@@ -351,10 +396,26 @@ mare_status dev_buffer_create(dev_device *d, uint64_t bytes, dev_buffer **out) {
     b->bytes = bytes;
     b->refs = 1;
     b->at->owner = b;
-    d->mem.used += padded;
-    if (d->mem.used > d->mem.peak) d->mem.peak = d->mem.used;
+    count_used(d, b->at->bytes);
     *out = b;
     return MARE_OK;
+}
+
+mare_status dev_buffer_create(dev_device *d, uint64_t bytes, dev_buffer **out) {
+    return buffer_create(d, bytes, false, out);
+}
+
+mare_status dev_buffer_create_idle(dev_device *d, uint64_t bytes, dev_buffer **out) {
+    return buffer_create(d, bytes, true, out);
+}
+
+void dev_buffer_set_cached(dev_buffer *b, bool cached) {
+    if (b->cached == cached || !b->d) return;
+    b->cached = cached;
+    if (cached)
+        b->d->mem.used -= b->at->bytes;
+    else
+        count_used(b->d, b->at->bytes);
 }
 
 void dev_buffer_retain(dev_buffer *b) {
@@ -364,7 +425,7 @@ void dev_buffer_retain(dev_buffer *b) {
 void dev_buffer_release(dev_buffer *b) {
     if (!b || --b->refs) return;
     if (b->d) {
-        b->d->mem.used -= b->at->bytes;
+        if (!b->cached) b->d->mem.used -= b->at->bytes;
         range_free(b->at);
     }
     free(b);
@@ -372,6 +433,11 @@ void dev_buffer_release(dev_buffer *b) {
 
 uint64_t dev_buffer_bytes(const dev_buffer *b) {
     return b->bytes;
+}
+
+uint64_t dev_buffer_place(const dev_buffer *b) {
+    enum { OFFSET_BITS = 36 };
+    return b->d ? b->at->in->number << OFFSET_BITS | b->at->offset / BUFFER_ALIGN : 0;
 }
 
 void dev_memory_stats(dev_device *d, dev_memory *out) {

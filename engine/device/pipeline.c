@@ -174,21 +174,32 @@ static cache_head head_for(const dev_device *d, const void *bytes, size_t len) {
     return h;
 }
 
-mare_status dev_pipeline_cache_save(dev_device *d, void **data, size_t *len) {
-    *data = NULL;
-    *len = 0;
-    mare_status s = check_lost(d, d->e);
-    if (s) return s;
+/* A cache of the driver's from bytes that dev_pipeline_cache_save() gave; VK_NULL_HANDLE when they
+ * are not whole, or not this driver's. */
+static VkPipelineCache cache_from(dev_device *d, const void *data, size_t len) {
+    if (!data || len <= sizeof(cache_head)) return VK_NULL_HANDLE;
+    const uint8_t *bytes = (const uint8_t *)data + sizeof(cache_head);
+    cache_head want = head_for(d, bytes, len - sizeof want);
+    if (memcmp(data, &want, sizeof want)) return VK_NULL_HANDLE;
+    VkPipelineCacheCreateInfo info = {.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO,
+                                      .initialDataSize = len - sizeof want,
+                                      .pInitialData = bytes};
+    VkPipelineCache made = VK_NULL_HANDLE;
+    return d->fn.vkCreatePipelineCache(d->handle, &info, NULL, &made) ? VK_NULL_HANDLE : made;
+}
+
+static mare_status cache_bytes(dev_device *d, VkPipelineCache cache, void **data, size_t *len,
+                               mare_error *e) {
     size_t n = 0;
-    VkResult r = d->fn.vkGetPipelineCacheData(d->handle, d->pipes.cache, &n, NULL);
-    if (r) return vk_failed(d, r, "vkGetPipelineCacheData");
+    VkResult r = d->fn.vkGetPipelineCacheData(d->handle, cache, &n, NULL);
+    if (r) return vk_error(d, e, r, "vkGetPipelineCacheData");
     uint8_t *p = malloc(sizeof(cache_head) + n + 1);
-    if (!p) return error_no_memory(d->e, sizeof(cache_head) + n + 1);
+    if (!p) return error_no_memory(e, sizeof(cache_head) + n + 1);
     /* Another thread may have added to it since: then the driver gives as much as fits. */
-    r = d->fn.vkGetPipelineCacheData(d->handle, d->pipes.cache, &n, p + sizeof(cache_head));
+    r = d->fn.vkGetPipelineCacheData(d->handle, cache, &n, p + sizeof(cache_head));
     if (r < 0) {
         free(p);
-        return vk_failed(d, r, "vkGetPipelineCacheData");
+        return vk_error(d, e, r, "vkGetPipelineCacheData");
     }
     cache_head h = head_for(d, p + sizeof h, n);
     memcpy(p, &h, sizeof h);
@@ -197,16 +208,27 @@ mare_status dev_pipeline_cache_save(dev_device *d, void **data, size_t *len) {
     return MARE_OK;
 }
 
+mare_status dev_pipeline_cache_save(dev_device *d, const void *earlier, size_t earlier_len,
+                                    void **data, size_t *len, mare_error *e) {
+    *data = NULL;
+    *len = 0;
+    mare_status s = check_lost(d, e);
+    if (s) return s;
+    /* Joined in a cache of its own: the one in use stays free for those who make pipelines. */
+    VkPipelineCache both = cache_from(d, earlier, earlier_len);
+    if (both && d->fn.vkMergePipelineCaches(d->handle, both, 1, &d->pipes.cache)) {
+        d->fn.vkDestroyPipelineCache(d->handle, both, NULL);
+        both = VK_NULL_HANDLE;
+    }
+    s = cache_bytes(d, both ? both : d->pipes.cache, data, len, e);
+    d->fn.vkDestroyPipelineCache(d->handle, both, NULL);
+    return s;
+}
+
 void dev_pipeline_cache_load(dev_device *d, const void *data, size_t len) {
-    if (!data || len <= sizeof(cache_head) || check_lost(d, NULL)) return;
-    const uint8_t *bytes = (const uint8_t *)data + sizeof(cache_head);
-    cache_head want = head_for(d, bytes, len - sizeof want);
-    if (memcmp(data, &want, sizeof want)) return;
-    VkPipelineCacheCreateInfo info = {.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO,
-                                      .initialDataSize = len - sizeof want,
-                                      .pInitialData = bytes};
-    VkPipelineCache loaded = VK_NULL_HANDLE;
-    if (d->fn.vkCreatePipelineCache(d->handle, &info, NULL, &loaded)) return;
+    if (check_lost(d, NULL)) return;
+    VkPipelineCache loaded = cache_from(d, data, len);
+    if (!loaded) return;
     pthread_rwlock_wrlock(&d->pipes.cache_lock);
     d->fn.vkMergePipelineCaches(d->handle, d->pipes.cache, 1, &loaded);
     pthread_rwlock_unlock(&d->pipes.cache_lock);

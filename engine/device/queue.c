@@ -69,6 +69,7 @@ static void retire(dev_device *d) {
         d->flying.first = r->next;
         if (!r->next) d->flying.last = NULL;
         d->flying.n--;
+        if (r->timed.len) profile_collect(r);
         recorder_recycle(r);
     }
 }
@@ -93,7 +94,9 @@ mare_status queue_wait(dev_device *d, uint64_t serial) {
                                 .semaphoreCount = 1,
                                 .pSemaphores = &d->timeline,
                                 .pValues = &serial};
+    double start = d->profile.on ? dev_clock() : 0;
     VkResult r = d->fn.vkWaitSemaphores(d->handle, &info, UINT64_MAX);
+    if (d->profile.on) profile_waited(d, start);
     if (r) return vk_failed(d, r, "vkWaitSemaphores");
     d->completed = serial;
     retire(d);

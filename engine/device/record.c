@@ -16,7 +16,7 @@ void full_barrier(dev_device *d, VkCommandBuffer cmd) {
 }
 
 /* What the device wrote becomes readable by the host, through staging or unified memory. */
-static void host_barrier(dev_device *d, VkCommandBuffer cmd) {
+void host_barrier(dev_device *d, VkCommandBuffer cmd) {
     VkMemoryBarrier b = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
                          .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT,
                          .dstAccessMask = VK_ACCESS_HOST_READ_BIT};
@@ -50,10 +50,11 @@ void recorder_destroy(dev_recorder *r) {
     r->d->fn.vkDestroyCommandPool(r->d->handle, r->pool, NULL);
     vec_free(&r->buffers);
     vec_free(&r->pipelines);
+    vec_free(&r->timed);
     free(r);
 }
 
-static void chunks_return(chunk **from, chunk **to) {
+void chunks_return(chunk **from, chunk **to) {
     for (chunk *c; (c = *from);) {
         *from = c->next;
         c->used = 0;
@@ -81,6 +82,7 @@ void recorder_recycle(dev_recorder *r) {
         p->next = d->free_sets;
         d->free_sets = p;
     }
+    if (r->timed.len) profile_recycle(r);
     d->fn.vkResetCommandPool(d->handle, r->pool, 0);
     r->next = d->idle;
     d->idle = r;
@@ -128,10 +130,8 @@ static bool hold_pipeline(dev_recorder *r, dev_pipeline *p) {
     return true;
 }
 
-/* Room for a parameter block in mapped memory. */
-static mare_status params_get(dev_recorder *r, uint64_t bytes, uint64_t *offset) {
-    dev_device *d = r->d;
-    if (!r->params || r->params->used + bytes > r->params->bytes) {
+mare_status params_get(dev_device *d, chunk **list, uint64_t bytes, uint64_t *offset) {
+    if (!*list || (*list)->used + bytes > (*list)->bytes) {
         chunk *c = d->free_params;
         if (c) {
             d->free_params = c->next;
@@ -139,11 +139,11 @@ static mare_status params_get(dev_recorder *r, uint64_t bytes, uint64_t *offset)
             mare_status s = chunk_create(d, PARAM_CHUNK, VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT, &c);
             if (s) return s;
         }
-        c->next = r->params;
-        r->params = c;
+        c->next = *list;
+        *list = c;
     }
-    *offset = r->params->used;
-    r->params->used += bytes;
+    *offset = (*list)->used;
+    (*list)->used += bytes;
     return MARE_OK;
 }
 
@@ -185,104 +185,38 @@ static mare_status set_get(dev_recorder *r, const dev_pipeline *p, VkDescriptorS
     return MARE_OK;
 }
 
-static mare_status check_dispatch(const dev_recorder *r, const dev_pipeline *p,
-                                  const uint32_t *params, int n_params, const dev_binding *bindings,
-                                  int n, const uint32_t groups[3]) {
-    mare_error *e = r->d->e;
-    const dev_caps *c = &r->d->caps;
-    if (!p || p->d != r->d)
-        return error_set(e, MARE_E_ARGUMENT, "dispatch: the pipeline is %s",
-                         p ? "of another device" : "null");
-    if (n_params < 0 || n_params * 4 > PARAM_LIMIT || (n_params && !params))
-        return error_set(e, MARE_E_ARGUMENT, "dispatch: %d parameter words; at most %d", n_params,
-                         PARAM_LIMIT / 4);
-    if (n != p->buffers || (n && !bindings))
-        return error_set(e, MARE_E_ARGUMENT, "dispatch: %d buffers bound, the kernel has %d", n,
-                         p->buffers);
-    for (int i = 0; i < 3; i++)
-        if (groups[i] > c->groups[i])
-            return error_set(e, MARE_E_ARGUMENT,
-                             "dispatch: %u groups on axis %d; the device allows %u", groups[i], i,
-                             c->groups[i]);
-    for (int i = 0; i < n; i++) {
-        const dev_binding *b = &bindings[i];
-        if (!b->buffer || b->buffer->d != r->d)
-            return error_set(e, MARE_E_ARGUMENT, "dispatch: buffer %d is %s", i + 1,
-                             b->buffer ? "of another device" : "null");
-        uint64_t size = b->buffer->at->bytes;
-        if (b->offset % BUFFER_ALIGN || b->offset >= size || b->bytes > size - b->offset)
-            return error_set(e, MARE_E_ARGUMENT,
-                             "dispatch: buffer %d: offset %llu and size %llu do not fit its %llu "
-                             "bytes (offsets are multiples of %d)",
-                             i + 1, (unsigned long long)b->offset, (unsigned long long)b->bytes,
-                             (unsigned long long)size, BUFFER_ALIGN);
-        if (b->bytes > c->binding)
-            return error_set(e, MARE_E_ARGUMENT,
-                             "dispatch: buffer %d: %llu bytes; the device binds at most %llu at "
-                             "a time",
-                             i + 1, (unsigned long long)b->bytes, (unsigned long long)c->binding);
-    }
-    return MARE_OK;
-}
-
 mare_status dev_cmd_dispatch(dev_recorder *r, dev_pipeline *p, const uint32_t *params, int n_params,
                              const dev_binding *bindings, int n_bindings,
                              const uint32_t groups[3]) {
     dev_device *d = r->d;
+    const dev_dispatch x = {p, n_params, n_bindings, {groups[0], groups[1], groups[2]}, false};
     mare_status s = check_lost(d, d->e);
-    if (!s) s = check_dispatch(r, p, params, n_params, bindings, n_bindings, groups);
+    if (!s) s = dispatch_check(d, &x);
+    if (!s && n_params && !params)
+        s = error_set(d->e, MARE_E_ARGUMENT, "dispatch: %d parameter words, and null", n_params);
+    if (!s && n_bindings && !bindings)
+        s = error_set(d->e, MARE_E_ARGUMENT, "dispatch: %d buffers bound, and null", n_bindings);
+    if (!s) s = bindings_check(d, bindings, n_bindings);
     if (s || !groups[0] || !groups[1] || !groups[2]) return s;
     if (!hold_pipeline(r, p)) return error_no_memory(d->e, sizeof p);
     for (int i = 0; i < n_bindings; i++)
         if (!recorder_hold(r, bindings[i].buffer)) return error_no_memory(d->e, sizeof p);
 
-    /* The block is bound in multiples of 256 bytes, so that the end of a uvec4 is inside. */
-    uint64_t bytes = ((uint64_t)n_params * 4 + BUFFER_ALIGN - 1) / BUFFER_ALIGN * BUFFER_ALIGN;
-    if (!bytes) bytes = BUFFER_ALIGN;
-    uint64_t offset = 0;
-    s = params_get(r, bytes, &offset);
+    uint64_t bytes = dispatch_block(n_params), offset = 0;
+    s = params_get(d, &r->params, bytes, &offset);
     if (s) return s;
     if (n_params) memcpy(r->params->map + offset, params, (size_t)n_params * 4);
-
-    bool push = d->caps.has[DEV_PUSH_DESCRIPTOR];
+    VkDescriptorBufferInfo infos[MAX_BUFFERS + 1] = {{r->params->buffer, offset, bytes}};
+    for (int i = 0; i < n_bindings; i++)
+        infos[i + 1] = binding_info(&bindings[i]);
     VkDescriptorSet set = VK_NULL_HANDLE;
-    if (!push) {
+    if (!d->caps.has[DEV_PUSH_DESCRIPTOR]) {
         s = set_get(r, p, &set);
         if (s) return s;
+        set_write(d, set, infos, n_bindings);
     }
-    VkDescriptorBufferInfo infos[MAX_BUFFERS + 1] = {{r->params->buffer, offset, bytes}};
-    for (int i = 0; i < n_bindings; i++) {
-        const range *at = bindings[i].buffer->at;
-        uint64_t size = (bindings[i].bytes + 15) / 16 * 16;
-        infos[i + 1] = (VkDescriptorBufferInfo){at->in->buffer, at->offset + bindings[i].offset,
-                                                size ? size : 16};
-    }
-    VkWriteDescriptorSet writes[2] = {{.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
-                                       .dstSet = set,
-                                       .descriptorCount = 1,
-                                       .descriptorType = VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER,
-                                       .pBufferInfo = infos},
-                                      {.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
-                                       .dstSet = set,
-                                       .dstBinding = 1,
-                                       .descriptorCount = (uint32_t)n_bindings,
-                                       .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
-                                       .pBufferInfo = infos + 1}};
-    /* Bindings 1.. are alike, so one write runs over all of them. */
-    uint32_t n_writes = n_bindings ? 2 : 1;
-    if (r->bound != p) {
-        d->fn.vkCmdBindPipeline(r->cmd, VK_PIPELINE_BIND_POINT_COMPUTE, p->handle);
-        r->bound = p;
-    }
-    if (push) {
-        d->fn.vkCmdPushDescriptorSetKHR(r->cmd, VK_PIPELINE_BIND_POINT_COMPUTE, p->layout, 0,
-                                        n_writes, writes);
-    } else {
-        d->fn.vkUpdateDescriptorSets(d->handle, n_writes, writes, 0, NULL);
-        d->fn.vkCmdBindDescriptorSets(r->cmd, VK_PIPELINE_BIND_POINT_COMPUTE, p->layout, 0, 1, &set,
-                                      0, NULL);
-    }
-    d->fn.vkCmdDispatch(r->cmd, groups[0], groups[1], groups[2]);
+    dispatch_record(d, r->cmd, &x, r->bound, set, infos);
+    r->bound = p;
     return MARE_OK;
 }
 
@@ -354,6 +288,7 @@ mare_status dev_submit(dev_recorder *r) {
         recorder_recycle(r);
         return s;
     }
+    if (r->timed.len && !r->d->profile.stamps) return profile_submit(r);
     return recorder_submit(r, VK_NULL_HANDLE, VK_NULL_HANDLE);
 }
 

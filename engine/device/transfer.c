@@ -24,14 +24,22 @@ static mare_status check_range(dev_device *d, const char *call, const dev_buffer
 mare_status transfer_flush(dev_device *d) {
     dev_recorder *r = d->uploads;
     d->uploads = NULL;
+    if (r) dev_cmd_time_end(r);
     return r ? recorder_submit(r, VK_NULL_HANDLE, VK_NULL_HANDLE) : MARE_OK;
+}
+
+/* A recorder for copies, which are timed where the device has timestamps. */
+static mare_status copy_record(dev_device *d, dev_recorder **out) {
+    mare_status s = dev_record(d, out);
+    if (!s && d->profile.stamps && dev_cmd_time(*out, DEV_COPY)) d->profile.failed = d->e->code;
+    return s;
 }
 
 /* A staging chunk with room, at the head of r's list. When there are enough of them, waits until
  * the device is done with one. */
 static mare_status staging_get(dev_device *d, chunk **out) {
     queue_poll(d);
-    if (!d->free_staging && d->staging >= STAGING_MOST) {
+    if (!d->free_staging && d->staging >= STAGING_MOST && d->staging >= d->staging_most) {
         mare_status s = transfer_flush(d);
         while (!s && !d->free_staging && d->flying.first)
             s = queue_wait(d, d->flying.first->serial);
@@ -58,7 +66,7 @@ static mare_status upload_room(dev_device *d, uint64_t want, chunk **out, uint64
     if (!c || c->bytes - c->used < (want < 65536 ? want : 65536)) {
         mare_status s = staging_get(d, &c);
         if (s) return s;
-        if (!d->uploads) s = dev_record(d, &d->uploads);
+        if (!d->uploads) s = copy_record(d, &d->uploads);
         if (s) {
             c->next = d->free_staging;
             d->free_staging = c;
@@ -84,6 +92,10 @@ mare_status dev_upload(dev_device *d, dev_buffer *b, uint64_t offset, const void
         }
     }
     const uint8_t *from = data;
+    /* Batches of the largest size can be on their way without a wait. */
+    uint64_t most = (bytes + STAGING_CHUNK - 1) / STAGING_CHUNK * STAGING_UPLOADS;
+    if (most > STAGING_LIMIT) most = STAGING_LIMIT;
+    if (most > (uint64_t)d->staging_most) d->staging_most = (int)most;
     while (bytes) {
         chunk *c;
         uint64_t n;
@@ -111,7 +123,7 @@ static mare_status download_piece(dev_device *d, dev_buffer *b, uint64_t offset,
     dev_recorder *r;
     mare_status s = staging_get(d, &c);
     if (s) return s;
-    s = dev_record(d, &r);
+    s = copy_record(d, &r);
     if (s) {
         c->next = d->free_staging;
         d->free_staging = c;
@@ -124,6 +136,7 @@ static mare_status download_piece(dev_device *d, dev_buffer *b, uint64_t offset,
     }
     VkBufferCopy copy = {b->at->offset + offset, 0, bytes};
     d->fn.vkCmdCopyBuffer(r->cmd, b->at->in->buffer, c->buffer, 1, &copy);
+    dev_cmd_time_end(r);
     s = recorder_submit(r, VK_NULL_HANDLE, VK_NULL_HANDLE);
     if (!s) s = queue_wait(d, d->submitted);
     /* The chunk is free again, but nobody takes it before this call ends. */

@@ -273,7 +273,7 @@ static void write_glsl(const expr *x, mare_dtype compute, const char *const *nam
     if (sign && x->n == 1) {
         text_add(out, "(%s", sign);
     } else if (sign) {
-        text_add(out, x->how->compares ? "T(" : "(");
+        text_add(out, "%s(", !x->how->compares ? "" : compute == MARE_I32 ? "int" : "float");
     } else {
         text_add(out, "m_%s(", x->call);
     }

@@ -38,7 +38,7 @@ typedef struct expr {
 mare_status expr_parse(const char *source, const char *const *names, int n_names, arena *mem,
                        const expr **out, mare_error *e);
 
-/* GLSL for the arithmetic of compute (MARE_F32 or MARE_I32); the shader defines T as float or int.
+/* GLSL for the arithmetic of compute (MARE_F32 or MARE_I32).
  * `names` are what the shader calls the variables. */
 mare_status expr_glsl(const expr *x, mare_dtype compute, const char *const *names, text *out,
                       mare_error *e);

@@ -4,16 +4,21 @@
 
 #include <string.h>
 
+enum { ASKED = 1, LEADS_ON = 2 };
+
 typedef struct tape {
     VEC(node *) nodes; /* those that require a gradient behind y; inputs before users */
     node **cotangent;  /* d y / d nodes[i], or null */
+    uint8_t *needed;   /* of nodes[i]: is its gradient asked for, or one behind it? */
     node **gx;         /* room for what one vjp returns */
     int max_inputs;
+    uint64_t walk; /* nodes of the tape have this mark, and their place as index */
 } tape;
 
 static void tape_free(tape *t) {
     vec_free(&t->nodes);
     free(t->cotangent);
+    free(t->needed);
     free(t->gx);
 }
 
@@ -24,7 +29,7 @@ static bool record(graph *g, node *y, tape *t) {
         int next;
     } visit;
     VEC(visit) stack = {0};
-    uint64_t walk = ++g->walks;
+    uint64_t walk = t->walk = ++g->walks;
     y->mark = walk;
     bool ok = vec_push(&stack, (visit){y, 0});
     while (ok && stack.len) {
@@ -43,13 +48,64 @@ static bool record(graph *g, node *y, tape *t) {
     }
     vec_free(&stack);
     t->cotangent = ok ? calloc(t->nodes.len, sizeof(node *)) : NULL;
+    t->needed = ok ? calloc(t->nodes.len, sizeof *t->needed) : NULL;
     t->gx = ok ? calloc((size_t)t->max_inputs + 1, sizeof(node *)) : NULL;
-    if (!t->cotangent || !t->gx) error_no_memory(g->error, t->nodes.len * sizeof(node *));
-    return t->cotangent && t->gx;
+    if (!t->cotangent || !t->needed || !t->gx)
+        return error_no_memory(g->error, t->nodes.len * sizeof(node *)) == MARE_OK;
+    return true;
 }
 
-/* Fills t->cotangent. `call` names the public call in errors. */
-static mare_status run(graph *g, const char *call, node *y, node *gy, tape *t) {
+/* What a callback runs may walk other graphs; afterwards the tape's nodes are marked again. */
+static void mark_again(graph *g, tape *t) {
+    if (g->walks == t->walk) return;
+    t->walk = ++g->walks;
+    for (size_t i = 0; i < t->nodes.len; i++) {
+        t->nodes.data[i]->mark = t->walk;
+        t->nodes.data[i]->index = i;
+    }
+}
+
+/* Which of the n nodes xs are on the tape, and what leads to them; with none named, to any leaf. A
+ * graph that was let go may lead anywhere: whoever would go through it fails. */
+static void find_needed(tape *t, node *const *xs, int n) {
+    for (int i = 0; i < n; i++)
+        if (xs[i]->mark == t->walk) t->needed[xs[i]->index] = ASKED;
+    for (size_t i = 0; i < t->nodes.len; i++) {
+        const node *x = t->nodes.data[i];
+        if (x->leaf) {
+            if (n == 0) t->needed[i] = ASKED;
+            continue;
+        }
+        bool leads = x->spent && (n == 0 || (x->n_in == 0 && !t->needed[i]));
+        for (int k = 0; k < x->n_in && !leads; k++)
+            leads = x->in[k]->requires_grad && t->needed[x->in[k]->index];
+        if (leads) t->needed[i] |= LEADS_ON;
+    }
+}
+
+/* The hooks on n's gradient may put another in its place. */
+static bool run_hooks(graph *g, node *n, node **gy) {
+    char a[SHAPE_TEXT], b[SHAPE_TEXT];
+    for (size_t i = 0; i < n->hooks.len; i++) {
+        callback *hook = n->hooks.data[i];
+        node *changed = *gy;
+        hook->refs++;
+        bool ok = hook->run(hook, n, *gy, &changed);
+        callback_release(hook);
+        if (!ok || !changed) return false;
+        if (!shape_equal(&changed->shape, &n->shape) || changed->dtype != n->dtype)
+            return graph_fail(g, MARE_E_SHAPE, "hook: a gradient %s %s is returned for %s %s",
+                              mare_dtype_name(changed->dtype), shape_text(&changed->shape, a),
+                              mare_dtype_name(n->dtype), shape_text(&n->shape, b)) != NULL;
+        *gy = changed;
+    }
+    return true;
+}
+
+/* Fills t->cotangent, as far as it leads to one of the n nodes xs (none: to any leaf). `call` names
+ * the public call in errors. */
+static mare_status run(graph *g, const char *call, node *y, node *gy, node *const *xs, int n_xs,
+                       tape *t) {
     char a[SHAPE_TEXT], b[SHAPE_TEXT];
     if (!y->requires_grad)
         return error_set(g->error, MARE_E_ARGUMENT,
@@ -68,10 +124,14 @@ static mare_status run(graph *g, const char *call, node *y, node *gy, tape *t) {
                          mare_dtype_name(y->dtype), shape_text(&y->shape, b));
     }
     if (!record(g, y, t)) return g->error->code;
+    find_needed(t, xs, n_xs);
     t->cotangent[y->index] = gy;
     for (size_t i = t->nodes.len; i-- > 0;) {
         node *n = t->nodes.data[i];
-        if (n->leaf || !t->cotangent[i]) continue;
+        if (!t->cotangent[i] || !t->needed[i]) continue;
+        if (!run_hooks(g, n, &t->cotangent[i])) return g->error->code;
+        mark_again(g, t);
+        if (!(t->needed[i] & LEADS_ON)) continue;
         if (n->spent)
             return error_set(g->error, MARE_E_ARGUMENT,
                              "%s: the graph behind %s was let go by an earlier backward; "
@@ -83,9 +143,10 @@ static mare_status run(graph *g, const char *call, node *y, node *gy, tape *t) {
         g->file = n->file; /* a gradient belongs to the line that made the value */
         g->line = n->line;
         bool ok = n->op->vjp(g, n, t->cotangent[i], gx);
+        mark_again(g, t);
         for (int k = 0; ok && k < n->n_in; k++) {
             node *in = n->in[k];
-            if (!gx[k] || !in->requires_grad) continue;
+            if (!gx[k] || !in->requires_grad || !t->needed[in->index]) continue;
             if (!shape_equal(&gx[k]->shape, &in->shape) || gx[k]->dtype != in->dtype) {
                 error_set(g->error, MARE_E_SHAPE,
                           "%s: the gradient of input %d of %s is %s %s, not %s %s", call, k + 1,
@@ -111,26 +172,36 @@ mare_status graph_grad(graph *g, node *y, node *gy, node *const *xs, int n, node
             return error_set(g->error, MARE_E_ARGUMENT,
                              "grad: input %d does not require a gradient", i + 1);
     tape t = {0};
-    mare_status status = run(g, "grad", y, gy, &t);
-    /* ops walk no graph while they build, so the marks of record() still stand */
+    mare_status status = run(g, "grad", y, gy, xs, n, &t);
     for (int i = 0; !status && i < n; i++)
-        gx[i] = xs[i]->mark == g->walks ? t.cotangent[xs[i]->index] : NULL;
+        gx[i] = xs[i]->mark == t.walk ? t.cotangent[xs[i]->index] : NULL;
     tape_free(&t);
     return status;
+}
+
+/* Nothing will go through n again, nor call what the host has there. */
+static void spend(node *n) {
+    n->spent = true;
+    while (n->hooks.len)
+        callback_release(n->hooks.data[--n->hooks.len]);
+    callback_release(n->backward);
+    n->backward = NULL;
 }
 
 mare_status graph_backward(graph *g, node *y, node *gy, bool retain_graph) {
     tape t = {0};
     g->no_grad++;
-    mare_status status = run(g, "backward", y, gy, &t);
+    mare_status status = run(g, "backward", y, gy, NULL, 0, &t);
     for (size_t i = 0; !status && i < t.nodes.len; i++) {
         node *n = t.nodes.data[i];
         if (!n->leaf) {
-            n->spent |= !retain_graph;
+            if (!retain_graph) spend(n);
             continue;
         }
         node *sum = t.cotangent[i];
-        if (!sum) continue;
+        /* A gradient may lead back to its leaf; where no tensor names it, nobody would part them.
+         */
+        if (!sum || !n->handles) continue;
         if (n->grad) sum = g->add(g, n->grad, sum);
         if (!sum) {
             status = g->error->code;

@@ -4,6 +4,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 void graph_init(graph *g, mare_error *e) {
@@ -25,7 +26,7 @@ void graph_set_location(graph *g, const char *file, int line) {
     if (g->file && strcmp(g->file, file) == 0) return;
     uint64_t key = hash_string(file, 0);
     char *known = map_get(&g->files, key);
-    if (!known) {
+    if (!known || strcmp(known, file) != 0) { /* another name may have the same hash */
         known = arena_string(&g->strings, file);
         if (known) map_put(&g->files, key, known); /* a miss costs one more copy, nothing else */
     }
@@ -45,6 +46,10 @@ void graph_scope_end(graph *g) {
 
 void storage_release(storage *s) {
     if (s && --s->refs == 0) s->destroy(s);
+}
+
+void callback_release(callback *c) {
+    if (c && --c->refs == 0) c->destroy(c);
 }
 
 node *node_retain(node *n) {
@@ -68,6 +73,10 @@ void node_release(node *n) {
             }
         }
         storage_release(d->store);
+        callback_release(d->backward);
+        for (size_t i = 0; i < d->hooks.len; i++)
+            callback_release(d->hooks.data[i]);
+        vec_free(&d->hooks);
         d->g->alive--;
         free(d);
     }
@@ -107,6 +116,7 @@ static node *node_alloc(graph *g, const op *o, int n_in, const void *attr) {
         memcpy(p + attrs, attr, o->attr_size);
         n->attr = p + attrs;
     }
+    n->serial = ++g->made;
     g->alive++;
     return n;
 }
@@ -123,6 +133,10 @@ node *node_new(graph *g, const op *o, node *const *in, int n_in, const void *att
     }
     n->n_in = n_in;
     n->depth++;
+    for (int i = 0; i < n_in && o->dtypes == OWN_DTYPES; i++)
+        if (mare_dtype_size(in[i]->dtype) != 4)
+            return graph_fail(g, MARE_E_DTYPE, "%s: works on f32 and i32, not %s", o->name,
+                              mare_dtype_name(in[i]->dtype));
     if (!o->infer(g, n)) return NULL;
     if (g->no_grad || !o->vjp || !dtype_is_float(n->dtype)) n->requires_grad = false;
     for (int i = 0; i < n->shape.rank; i++)
@@ -204,4 +218,19 @@ mare_status graph_order(graph *g, node *const *roots, int n_roots, node ***order
     *order = out.data;
     *count = (int)out.len;
     return MARE_OK;
+}
+
+bool graph_read(graph *g, node *n, double *out) {
+    if (!n) return false;
+    int64_t count = shape_count(&n->shape);
+    size_t bytes = (size_t)count * mare_dtype_size(n->dtype);
+    if (!g->read)
+        return graph_fail(g, MARE_E_ARGUMENT, "%s: there is no device to evaluate it",
+                          n->op->name) != NULL;
+    void *data = malloc(bytes + 1);
+    if (!data) return error_no_memory(g->error, bytes) == MARE_OK;
+    mare_status status = g->read(g->reader, n, data, bytes);
+    if (!status) dtype_unpack(n->dtype, data, out, count);
+    free(data);
+    return status == MARE_OK;
 }

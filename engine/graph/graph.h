@@ -9,7 +9,10 @@
 #include "base/status.h"
 #include "base/vec.h"
 
-enum { MAX_DIMS = MARE_MAX_DIMS, MAX_DYN = 4 };
+enum { MAX_DIMS = MARE_MAX_DIMS, MAX_DYN = 5 };
+/* A node that draws random numbers, and no other, has so many words in dyn or more: the first are
+ * the seed and its place in the stream, low words first. */
+enum { RANDOM_WORDS = 4 };
 
 /* ---- dtype and shape (graph/shape.c) ------------------------------------------------------ */
 
@@ -34,9 +37,15 @@ int shape_axis(const shape *s, int axis);
 void shape_strides(const shape *s, int64_t stride[MAX_DIMS]);
 
 bool dtype_is_float(mare_dtype t);
-/* The dtype of an operation on a and b: bool < u8 < i32 < f16 < f32. */
+/* Half the distance from 1 to the next number of a float dtype: what one rounding may change,
+ * relative to the number. 0 of integers. */
+double dtype_roundoff(mare_dtype t);
+/* The least and the largest value of an integer dtype. */
+void dtype_limits(mare_dtype t, double *lo, double *hi);
+/* The dtype of an operation on a and b: bool < u8, i8 < i32 < f16, bf16 < f32; of two on one step
+ * the next one, which holds both: i32 of u8 and i8, f32 of f16 and bf16. */
 mare_dtype dtype_promote(mare_dtype a, mare_dtype b);
-/* value as a 32-bit word holding dtype t: bits of an f32 (also for f16), else the integer. */
+/* value as a 32-bit word holding dtype t: bits of an f32 (also for f16, bf16), else the integer. */
 uint32_t dtype_word(mare_dtype t, double value);
 double dtype_value(mare_dtype t, uint32_t word);
 /* n elements of dtype t, packed in memory, to doubles and back (rounding to nearest even,
@@ -64,6 +73,15 @@ typedef struct storage {
 } storage;
 void storage_release(storage *s); /* null is allowed */
 
+/* A function of the host that takes part in differentiation; shared by reference count. */
+typedef struct callback {
+    int refs;
+    /* As the backward pass of n: as op.vjp. As a hook on n's gradient: gx[0] takes gy's place. */
+    bool (*run)(struct callback *c, node *n, node *gy, node **gx);
+    void (*destroy)(struct callback *c);
+} callback;
+void callback_release(callback *c); /* null is allowed */
+
 struct node {
     int refs;
     graph *g;
@@ -78,12 +96,17 @@ struct node {
     storage *store;        /* null until evaluated */
     view view;             /* into store */
     bool requires_grad;
-    bool leaf;        /* differentiation ends here: a parameter or plain data */
-    bool spent;       /* backward() went through: the graph behind may be let go */
-    node *grad;       /* of a leaf that requires it, after backward() */
-    int handles;      /* how many tensors name this node; its gradient goes with the last */
-    int64_t lo, hi;   /* known range of an integer tensor, when lo <= hi */
-    const char *file; /* the script's line that made it; null when unknown */
+    bool leaf;             /* differentiation ends here: a parameter or plain data */
+    bool literal;          /* a constant whose value never changes: a part of the structure */
+    int number;            /* a constant that a compiled step gets anew: which, from 1; else 0 */
+    bool spent;            /* backward() went through: the graph behind may be let go */
+    node *grad;            /* of a leaf that requires it, after backward() */
+    callback *backward;    /* of a custom function's result; else null */
+    VEC(callback *) hooks; /* on its gradient, in their order */
+    uint64_t serial;       /* nodes are numbered as they are made */
+    int handles;           /* how many tensors name this node; its gradient goes with the last */
+    int64_t lo, hi;        /* known range of an integer tensor, when lo <= hi */
+    const char *file;      /* the script's line that made it; null when unknown */
     int line;
     int depth;            /* longest chain of nodes not evaluated that ends here */
     uint64_t mark, index; /* scratch for walks: see graph_order */
@@ -97,6 +120,7 @@ struct graph {
     int no_grad;      /* > 0: new nodes require no gradient */
     uint64_t walks;   /* number of the newest walk, for node.mark */
     size_t alive;     /* nodes alive */
+    uint64_t made;    /* nodes ever made: the newest one's serial */
     rng random;       /* stream that random ops draw their counters from */
     const char *file; /* where the script is now, for new nodes; an interned string */
     int line;
@@ -105,6 +129,9 @@ struct graph {
     /* The ops that gradients need; set by ops_graph_init() of ops/ops.h. */
     node *(*add)(graph *g, node *a, node *b);
     node *(*full)(graph *g, mare_dtype t, const shape *s, double value);
+    /* Evaluates n and copies its elements out; set by the planner. See graph_read(). */
+    mare_status (*read)(void *reader, node *n, void *data, size_t bytes);
+    void *reader;
 };
 
 /* A graph without a vocabulary; ops_graph_init() makes one with it. */
@@ -136,15 +163,23 @@ bool node_is_const(const node *n);
  * `return graph_fail(...) != NULL`. */
 node *graph_fail(graph *g, mare_status code, const char *fmt, ...) MARE_PRINTF(3, 4);
 
+/* The elements of n as doubles (shape_count() of them), for builders whose result's shape depends
+ * on values. Evaluates and waits; false after an error. */
+bool graph_read(graph *g, node *n, double *out);
+
 /* Every node that `roots` need and that is not evaluated, inputs before users; evaluated inputs
  * are listed too, as leaves. *order is malloc'ed; node.index is a node's place in it until the next
  * walk, and node.mark == g->walks tells that it is listed. */
 mare_status graph_order(graph *g, node *const *roots, int n_roots, node ***order, int *count);
 
+/* What graph_order() gave, as text: a line a node with op, dtype, shape, inputs and script line. */
+struct text;
+void graph_dump(node *const *order, int n, node *const *roots, int n_roots, struct text *out);
+
 /* ---- Gradients (graph/grad.c) ------------------------------------------------------------- */
 
 /* d(sum of y * gy) / d(xs[i]) as new graph nodes in gx[i]; null where y does not depend on xs[i].
- * gy null: y must have one element, and ones are used. */
+ * gy null: y must have one element, and ones are used. Only what leads to one of xs is computed. */
 mare_status graph_grad(graph *g, node *y, node *gy, node *const *xs, int n, node **gx);
 /* The same for every leaf that requires a gradient behind y: adds to leaf->grad. These gradients
  * are not differentiable again. */
@@ -152,8 +187,15 @@ mare_status graph_backward(graph *g, node *y, node *gy, bool retain_graph);
 
 /* ---- Ops ---------------------------------------------------------------------------------- */
 
+/* What an op's kernels can do beside their own work, where all dtypes have 4 bytes. */
+typedef enum op_attach {
+    ATTACH_AFTER = 1, /* elementwise work on the result */
+    ATTACH_BEFORE = 2 /* on its only input */
+} op_attach;
+
 struct lowering;
 struct operand;
+struct text;
 
 /* Initialisers of shapes, for tables of cases. */
 // clang-format off
@@ -164,20 +206,42 @@ struct operand;
 #define SHAPE4(a, b, c, d) {4, {a, b, c, d}}
 // clang-format on
 
+enum { MAX_CASE_IN = 8 };
+
 /* A case for the tests that walk the registry: inputs of these shapes, with values drawn from
  * lo..hi (integers too), go into build. */
 typedef struct op_case {
     int n_in;
-    shape in[4];
+    shape in[MAX_CASE_IN];
     double lo, hi;
     node *(*build)(graph *g, node **in);
-    mare_dtype dtype[4];       /* of each input; f32 by default */
-    double lo_in[4], hi_in[4]; /* per input, when they differ from lo..hi (lo_in < hi_in) */
+    mare_dtype dtype[MAX_CASE_IN]; /* of each input; f32 by default */
+    /* Per input, when they differ from lo..hi (lo_in < hi_in). */
+    double lo_in[MAX_CASE_IN], hi_in[MAX_CASE_IN];
 } op_case;
+
+/* Which dtypes the tensors of an op may have, as its builder takes them (it may convert). */
+typedef enum op_dtypes {
+    ANY_DTYPE,
+    FLOAT_DTYPES, /* integers are refused */
+    INTEGER_DTYPES,
+    OWN_DTYPES /* no tensors, or f32 and i32 as other builders make them for it; bytes and
+                  halves are refused */
+} op_dtypes;
+
+/* Where an op stands in the source. */
+typedef struct op_place {
+    const char *file;
+    int line;
+} op_place;
+#define OP_HERE                                                                                    \
+    { __FILE__, __LINE__ }
 
 /* The whole truth about an op. */
 struct op {
     const char *name;
+    op_place at; /* OP_HERE */
+    op_dtypes dtypes;
     const char *doc; /* one line: shapes, dtypes, what it computes */
     size_t attr_size;
     bool (*infer)(graph *g,
@@ -191,11 +255,20 @@ struct op {
     /* Launches that compute out from in. Of a view op: the copy, when view() said false. */
     mare_status (*lower)(struct lowering *l, const node *n, const struct operand *in,
                          const struct operand *out);
+    /* In place of lower, where each element of the result comes of the inputs' elements at the same
+     * place (stretched to the result's shape) alone: its GLSL over in[i], which are in the
+     * arithmetic of *compute (MARE_F32 or MARE_I32). With glsl null only *compute is told. */
+    mare_status (*element)(const node *n, const char *const *in, mare_dtype *compute,
+                           struct text *glsl, mare_error *e);
+    bool constant;   /* every element is dyn[0] */
+    uint32_t attach; /* of op_attach: what its lower takes over (operand.before, operand.after) */
     /* The same in double precision on the host, written apart from the shader: contiguous arrays,
      * values of integer dtypes as doubles. */
     void (*ref)(const node *n, const double *const *in, double *out);
     const op_case *cases; /* ends with build == NULL */
     bool smooth;          /* second derivatives are checked too */
+    /* Of an op without a gradient that gives floats of floats: why there is none. */
+    const char *no_gradient;
 };
 
 #define OP_ATTR(type, n) ((const type *)(n)->attr)

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+static const double PI = 3.14159265358979323846;
+
 #define F1(name, expression)                                                                       \
     static double f_##name(double a) {                                                             \
         return expression;                                                                         \
@@ -61,6 +63,7 @@ F1(isnan, isnan(a) ? 1.0 : 0.0)
 F1(isinf, isinf(a) ? 1.0 : 0.0)
 F1(isfinite, isfinite(a) ? 1.0 : 0.0)
 F1(not, a == 0 ? 1.0 : 0.0)
+F1(signbit, signbit(a) ? 1.0 : 0.0)
 
 F2(add, a + b)
 F2(sub, a - b)
@@ -84,6 +87,7 @@ F2(atan2, atan2(a, b))
 /* The remainder has the divisor's sign, as in Python and Lua. */
 static double f_mod(double a, double b) {
     double m = fmod(a, b);
+    if (isnan(m)) return m;
     if (m != 0 && (m < 0) != (b < 0)) return isinf(b) ? b : m + b;
     return m == 0 ? copysign(0.0, b) : m;
 }
@@ -93,6 +97,60 @@ static double f_floordiv(double a, double b) {
     if (b == 0 || !isfinite(a) || isnan(b)) return isinf(a) && isinf(b) ? (double)NAN : a / b;
     if (isinf(b)) return a == 0 ? a / b : (a < 0) == (b < 0) ? 0.0 : -1.0;
     return nearbyint((a - f_mod(a, b)) / b);
+}
+
+static double f_psi(double x) {
+    if (x == 0) return signbit(x) ? (double)INFINITY : -(double)INFINITY;
+    if (x < 0 && x == floor(x)) return (double)NAN;
+    if (x < 0) return f_psi(1 - x) - PI / tan(PI * (x - nearbyint(x)));
+    double sum = 0;
+    for (; x < 20; x++)
+        sum -= 1 / x;
+    double r = 1 / (x * x);
+    return sum + log(x) - 0.5 / x -
+           r * (1.0 / 12 - r * (1.0 / 120 - r * (1.0 / 252 - r * (1.0 / 240 - r / 132))));
+}
+
+/* The sum of (q + k)^-s: terms up to 30, then Euler's and Maclaurin's formula. */
+static double f_hurwitz(double s, double q) {
+    if (isnan(s) || isnan(q) || s < 1) return (double)NAN;
+    if (s == 1 || (q <= 0 && q == floor(q))) return (double)INFINITY;
+    if (q < 0) return (double)NAN;
+    if (isinf(q)) return 0;
+    if (isinf(s)) return pow(q, -s);
+    double sum = 0;
+    for (; q < 30; q++)
+        sum += pow(q, -s);
+    static const double b[] = {1.0 / 12, -1.0 / 720, 1.0 / 30240, -1.0 / 1209600, 1.0 / 47900160};
+    double term = s * pow(q, -s - 1);
+    sum += pow(q, 1 - s) / (s - 1) + 0.5 * pow(q, -s);
+    for (int j = 0; j < 5; j++) {
+        sum += b[j] * term;
+        term *= (s + 2 * j + 1) * (s + 2 * j + 2) / (q * q);
+    }
+    return sum;
+}
+
+/* exp(-|x|) I_n(x): the power series, and from 30 on the asymptotic one. */
+static double bessel(int n, double x) {
+    double a = fabs(x), term = 1, sum = 0;
+    if (isnan(x)) return x;
+    if (isinf(x)) return copysign(0.0, n ? x : 1);
+    if (a < 30) {
+        term = n ? a / 2 : 1;
+        for (int k = 1; k < 200 && term > 1e-17 * sum; k++) {
+            sum += term;
+            term *= a * a / 4 / k / (k + n);
+        }
+        sum *= exp(-a);
+    } else {
+        for (int k = 1; k < 20; k++) {
+            sum += term;
+            term *= -(4.0 * n * n - (2 * k - 1) * (2 * k - 1)) / (k * 8 * a);
+        }
+        sum /= sqrt(2 * PI * a);
+    }
+    return n && x < 0 ? -sum : sum;
 }
 
 static double f_fma(double a, double b, double c) {
@@ -111,6 +169,7 @@ I1(zero, ((void)a, 0))
 I1(one, ((void)a, 1))
 I1(not, a == 0)
 I1(bitnot, ~a)
+I1(signbit, a < 0)
 
 I2(add, wrap((uint32_t)a + (uint32_t)b))
 I2(sub, wrap((uint32_t)a - (uint32_t)b))
@@ -147,6 +206,16 @@ static int32_t i_mod(int32_t a, int32_t b) {
     return m != 0 && (m < 0) != (b < 0) ? m + b : m;
 }
 
+static int32_t i_gcd(int32_t a, int32_t b) {
+    uint32_t x = a < 0 ? 0u - (uint32_t)a : (uint32_t)a, y = b < 0 ? 0u - (uint32_t)b : (uint32_t)b;
+    while (y) {
+        uint32_t rest = x % y;
+        x = y;
+        y = rest;
+    }
+    return wrap(x);
+}
+
 static int32_t i_fma(int32_t a, int32_t b, int32_t c) {
     return i_add(i_mul(a, b), c);
 }
@@ -154,6 +223,10 @@ static int32_t i_fma(int32_t a, int32_t b, int32_t c) {
 static int32_t i_where(int32_t a, int32_t b, int32_t c) {
     return a != 0 ? b : c;
 }
+
+F1(log_gamma, lgamma(a))
+F1(i0e, bessel(0, a))
+F1(i1e, bessel(1, a))
 
 #define FLOAT1(name)                                                                               \
     { #name, 1, NULL, false, .f1 = f_##name }
@@ -209,6 +282,11 @@ static const struct expr_function functions[] = {
     FLOAT1(erf),
     FLOAT1(erfc),
     FLOAT1(normcdf),
+    FLOAT1(log_gamma),
+    FLOAT1(psi),
+    FLOAT1(i0e),
+    FLOAT1(i1e),
+    FLOAT2(hurwitz),
     BOTH1(floor, same),
     BOTH1(ceil, same),
     BOTH1(round, same),
@@ -217,6 +295,7 @@ static const struct expr_function functions[] = {
     BOTH1(isinf, zero),
     BOTH1(isfinite, one),
     BOTH1(not, not ),
+    BOTH1(signbit, signbit),
     BOTH2(and),
     BOTH2(or),
     BOTH2(xor),
@@ -230,6 +309,7 @@ static const struct expr_function functions[] = {
     {"fma", 3, NULL, false, .f3 = f_fma, .i3 = i_fma},
     {"where", 3, NULL, false, .f3 = f_where, .i3 = i_where},
     {"bitnot", 1, NULL, false, .i1 = i_bitnot},
+    INT2(gcd),
     INT2(bitand),
     INT2(bitor),
     INT2(bitxor),

@@ -75,7 +75,8 @@ static const struct {
     size_t size;
 } dtypes[MARE_DTYPES] = {
     [MARE_F32] = {"f32", 4}, [MARE_F16] = {"f16", 2},   [MARE_I32] = {"i32", 4},
-    [MARE_U8] = {"u8", 1},   [MARE_BOOL] = {"bool", 1},
+    [MARE_U8] = {"u8", 1},   [MARE_BOOL] = {"bool", 1}, [MARE_BF16] = {"bf16", 2},
+    [MARE_I8] = {"i8", 1},
 };
 
 const char *mare_dtype_name(mare_dtype t) {
@@ -87,13 +88,25 @@ size_t mare_dtype_size(mare_dtype t) {
 }
 
 bool dtype_is_float(mare_dtype t) {
-    return t == MARE_F32 || t == MARE_F16;
+    return t == MARE_F32 || t == MARE_F16 || t == MARE_BF16;
+}
+
+double dtype_roundoff(mare_dtype t) {
+    static const int digits[MARE_DTYPES] = {[MARE_F32] = 24, [MARE_F16] = 11, [MARE_BF16] = 8};
+    return digits[t] ? ldexp(1, -digits[t]) : 0;
 }
 
 mare_dtype dtype_promote(mare_dtype a, mare_dtype b) {
-    static const int order[MARE_DTYPES] = {
-        [MARE_BOOL] = 0, [MARE_U8] = 1, [MARE_I32] = 2, [MARE_F16] = 3, [MARE_F32] = 4};
-    return order[a] >= order[b] ? a : b;
+    static const int step[MARE_DTYPES] = {
+        [MARE_BOOL] = 0, [MARE_U8] = 1,   [MARE_I8] = 1, [MARE_I32] = 2,
+        [MARE_F16] = 3,  [MARE_BF16] = 3, [MARE_F32] = 4};
+    if (a != b && step[a] == step[b]) return dtype_is_float(a) ? MARE_F32 : MARE_I32;
+    return step[a] >= step[b] ? a : b;
+}
+
+void dtype_limits(mare_dtype t, double *lo, double *hi) {
+    *lo = t == MARE_I32 ? INT32_MIN : t == MARE_I8 ? INT8_MIN : 0;
+    *hi = t == MARE_I32 ? INT32_MAX : t == MARE_I8 ? INT8_MAX : t == MARE_U8 ? UINT8_MAX : 1;
 }
 
 /* value as an integer in lo..hi, rounded to nearest even; NaN is 0. */
@@ -111,8 +124,9 @@ uint32_t dtype_word(mare_dtype t, double value) {
         return w;
     }
     if (t == MARE_BOOL) return value != 0;
-    if (t == MARE_U8) return (uint32_t)to_int(value, 0, UINT8_MAX);
-    return (uint32_t)(int32_t)to_int(value, INT32_MIN, INT32_MAX);
+    double lo, hi;
+    dtype_limits(t, &lo, &hi);
+    return (uint32_t)(int32_t)to_int(value, lo, hi);
 }
 
 double dtype_value(mare_dtype t, uint32_t word) {
@@ -142,6 +156,27 @@ static uint16_t to_half(double v) {
     return sign | (uint16_t)(((e + 14) << 10) + (m - 1024));
 }
 
+/* The upper half of the f32 that is nearest to v among those whose lower half is 0, ties to even:
+ * 8 digits, as in to_half(), in one rounding. */
+static uint16_t to_bfloat(double v) {
+    uint16_t sign = signbit(v) ? 0x8000 : 0;
+    if (isnan(v)) return sign | 0x7FC0;
+    v = fabs(v);
+    if (v >= 0x1.FFp127) return sign | 0x7F80; /* rounds to infinity */
+    int e;
+    frexp(v, &e);
+    if (v == 0 || e < -125) return sign | (uint16_t)nearbyint(ldexp(v, 133)); /* subnormal */
+    int m = (int)nearbyint(ldexp(v, 8 - e)); /* 128..256; 256 carries into the exponent */
+    return sign | (uint16_t)(((e + 126) << 7) + (m - 128));
+}
+
+static double from_bfloat(uint16_t h) {
+    uint32_t w = (uint32_t)h << 16;
+    float f;
+    memcpy(&f, &w, 4);
+    return f;
+}
+
 void dtype_unpack(mare_dtype t, const void *data, double *out, int64_t n) {
     const unsigned char *p = data;
     for (int64_t i = 0; i < n; i++) {
@@ -157,12 +192,19 @@ void dtype_unpack(mare_dtype t, const void *data, double *out, int64_t n) {
             memcpy(&h, p + 2 * i, 2);
             out[i] = from_half(h);
             break;
+        case MARE_BF16:
+            memcpy(&h, p + 2 * i, 2);
+            out[i] = from_bfloat(h);
+            break;
         case MARE_I32:
             memcpy(&w, p + 4 * i, 4);
             out[i] = w;
             break;
         case MARE_U8:
             out[i] = p[i];
+            break;
+        case MARE_I8:
+            out[i] = (signed char)p[i];
             break;
         case MARE_BOOL:
             out[i] = p[i] != 0;
@@ -174,8 +216,10 @@ void dtype_unpack(mare_dtype t, const void *data, double *out, int64_t n) {
 void dtype_pack(mare_dtype t, const double *in, void *data, int64_t n) {
     unsigned char *p = data;
     for (int64_t i = 0; i < n; i++) {
-        uint32_t w = t == MARE_F16 ? to_half(in[i]) : dtype_word(t, in[i]);
-        if (t == MARE_F16)
+        uint32_t w = t == MARE_F16    ? to_half(in[i])
+                     : t == MARE_BF16 ? to_bfloat(in[i])
+                                      : dtype_word(t, in[i]);
+        if (dtypes[t].size == 2)
             memcpy(p + 2 * i, &(uint16_t){(uint16_t)w}, 2);
         else if (dtypes[t].size == 4)
             memcpy(p + 4 * i, &w, 4);

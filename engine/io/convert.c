@@ -15,11 +15,11 @@ static const struct {
     bool native; /* the bytes are kept */
 } types[IO_TYPES] = {
     [IO_BOOL] = {"BOOL", 1, MARE_BOOL, true}, [IO_U8] = {"U8", 1, MARE_U8, true},
-    [IO_I8] = {"I8", 1, MARE_I32, false},     [IO_U16] = {"U16", 2, MARE_I32, false},
+    [IO_I8] = {"I8", 1, MARE_I8, true},       [IO_U16] = {"U16", 2, MARE_I32, false},
     [IO_I16] = {"I16", 2, MARE_I32, false},   [IO_U32] = {"U32", 4, MARE_I32, false},
     [IO_I32] = {"I32", 4, MARE_I32, true},    [IO_U64] = {"U64", 8, MARE_I32, false},
     [IO_I64] = {"I64", 8, MARE_I32, false},   [IO_F16] = {"F16", 2, MARE_F16, true},
-    [IO_BF16] = {"BF16", 2, MARE_F32, false}, [IO_F32] = {"F32", 4, MARE_F32, true},
+    [IO_BF16] = {"BF16", 2, MARE_BF16, true}, [IO_F32] = {"F32", 4, MARE_F32, true},
     [IO_F64] = {"F64", 8, MARE_F32, false},
 };
 
@@ -48,8 +48,6 @@ static void swap_bytes(unsigned char *p, size_t size, size_t n) {
 /* Element i of in as an integer; of U64, values over INT64_MAX stay far out of range. */
 static int64_t load_integer(io_type t, const unsigned char *in, size_t i) {
     switch (t) {
-    case IO_I8:
-        return (int8_t)in[i];
     case IO_U16: {
         uint16_t v;
         memcpy(&v, in + 2 * i, 2);
@@ -90,13 +88,8 @@ static bool to_i32(io_type t, const unsigned char *in, int32_t *out, size_t n, i
     return true;
 }
 
-static bool to_f32(io_type t, const unsigned char *in, float *out, size_t n, double *bad) {
+static bool to_f32(const unsigned char *in, float *out, size_t n, double *bad) {
     for (size_t i = 0; i < n; i++) {
-        if (t == IO_BF16) {
-            unsigned char word[4] = {0, 0, in[2 * i], in[2 * i + 1]};
-            memcpy(&out[i], word, 4);
-            continue;
-        }
         double v;
         memcpy(&v, in + 8 * i, 8);
         /* What rounds past the largest f32, and is no infinity itself. */
@@ -114,7 +107,7 @@ static mare_status convert(io_type t, const unsigned char *in, void *out, size_t
     int64_t integer = 0;
     double real = 0;
     if (types[t].dtype == MARE_F32) {
-        if (to_f32(t, in, out, n, &real)) return MARE_OK;
+        if (to_f32(in, out, n, &real)) return MARE_OK;
         return error_set(e, MARE_E_RANGE, "%s: %s holds %g, which no f32 can hold", path, what,
                          real);
     }

@@ -1,7 +1,7 @@
 /* Element types of files, and how they become Mare's.
  *
- * f32, f16, i32, u8 and bool are kept. bf16 becomes f32 exactly; f64 becomes f32, rounded to
- * nearest. i8, i16 and u16 become i32 exactly; u32, i64 and u64 become i32 when every value fits.
+ * f32, f16, bf16, i32, i8, u8 and bool are kept. f64 becomes f32, rounded to nearest. i16 and u16
+ * become i32 exactly; u32, i64 and u64 become i32 when every value fits.
  * A value that does not fit is MARE_E_RANGE, a boolean that is not 0 or 1 is MARE_E_FORMAT. */
 #ifndef MARE_IO_CONVERT_H
 #define MARE_IO_CONVERT_H

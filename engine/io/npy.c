@@ -208,8 +208,11 @@ mare_status npy_read(const char *path, io_array *out, mare_error *e) {
 mare_status npy_write(const char *path, const io_array *a, mare_error *e) {
     static const char *const descr[MARE_DTYPES] = {
         [MARE_F32] = "<f4", [MARE_F16] = "<f2",  [MARE_I32] = "<i4",
-        [MARE_U8] = "|u1",  [MARE_BOOL] = "|b1",
+        [MARE_U8] = "|u1",  [MARE_BOOL] = "|b1", [MARE_I8] = "|i1",
     };
+    if (!descr[a->dtype])
+        return error_set(e, MARE_E_DTYPE, "%s: npy files hold no %s; cast it first", path,
+                         mare_dtype_name(a->dtype));
     text t = {0};
     text_bytes(&t, magic, sizeof magic);
     text_bytes(&t, "\1\0\0\0", 4);

@@ -283,8 +283,8 @@ mare_status safetensors_read(const char *path, io_bundle *out, mare_error *e) {
 /* ---- Writing ------------------------------------------------------------------------------ */
 
 static const io_type written_as[MARE_DTYPES] = {
-    [MARE_F32] = IO_F32, [MARE_F16] = IO_F16,   [MARE_I32] = IO_I32,
-    [MARE_U8] = IO_U8,   [MARE_BOOL] = IO_BOOL,
+    [MARE_F32] = IO_F32,   [MARE_F16] = IO_F16,   [MARE_I32] = IO_I32, [MARE_U8] = IO_U8,
+    [MARE_BOOL] = IO_BOOL, [MARE_BF16] = IO_BF16, [MARE_I8] = IO_I8,
 };
 
 static int by_size_and_name(const void *a, const void *b) {

@@ -12,6 +12,10 @@ mare_status kernels_create(dev_device *d, mare_error *e, kernels **out);
 /* Keeps the driver's pipeline cache on disk for the next time. Null is allowed. */
 void kernels_destroy(kernels *k);
 
+/* From now on the whole GLSL of each kernel is shown when its first pipeline is made, and of those
+ * that differ in constants alone the constants. dump null: no more. */
+void kernels_set_dump(kernels *k, void (*dump)(void *user, const char *text), void *user);
+
 /* Text embedded in the library, or read from $MARE_ROOT/<name> when that is set: "shaders/..." and
  * "lua/...". Null when there is no such file. Text from MARE_ROOT belongs to the caller (*owned is
  * set), who frees it. */
@@ -21,20 +25,24 @@ const char *source_name(int i);
 
 enum { KERNEL_MAX_SPEC = 16 };
 
-/* What makes a kernel: a shader below shaders/, the text of its defines ("NAME value" lines, each
- * ending in a newline; put after #version, before the shader's text), and its specialisation
- * constants. */
+/* What makes a kernel: a shader below shaders/ (or the text of one that stands in no file), the
+ * text of its defines ("NAME value" lines, each ending in a newline; put after #version, before the
+ * shader's text), and its specialisation constants. */
 typedef struct kernel_id {
     const char *shader;
     const char *defines; /* never null; "" for none */
     int buffers;         /* storage buffers that it binds */
     int n_spec;
     uint32_t spec[KERNEL_MAX_SPEC];
+    const char *text; /* null: that of the file; else `shader` is but its name */
 } kernel_id;
 
 /* The pipeline for id, from memory, the disk cache or the compiler. Lives as long as k. A shader
  * error is MARE_E_SHADER with the shader's name, line and the compiler's text. */
 mare_status kernel_get(kernels *k, const kernel_id *id, dev_pipeline **out);
+/* Hands id to worker threads, which make its pipeline meanwhile; returns at once. kernel_get()
+ * then waits for them, or makes itself what none has begun or could make. */
+void kernel_prefetch(kernels *k, const kernel_id *id);
 /* Compiles to SPIR-V without making a pipeline (for the test that walks every declared variant);
  * *words is malloc'ed. Needs no device when k is null. */
 mare_status kernel_compile(kernels *k, const kernel_id *id, uint32_t **words, size_t *count,
@@ -64,6 +72,8 @@ typedef struct tune_problem {
  * Candidate 0 must always work; it is the answer when measuring is off (MARE_TUNE=0) or fails, and
  * when only one is given. Records made under another driver or candidate list count as absent. */
 int tune_choose(kernels *k, const tune_problem *p);
+/* The same answer when nothing has to be measured for it, else -1. */
+int tune_known(kernels *k, const tune_problem *p);
 
 /* From now on, and in later runs on this device, key is answered by the candidate of that name,
  * wherever it stands in the list; a list without it is chosen from as ever. candidate null: takes
@@ -79,6 +89,13 @@ typedef struct tune_record {
 } tune_record;
 mare_status tune_list(kernels *k, tune_record **out, int *n);
 
+/* What the device does at best: bytes a second, read and written by a large copy, and flops a
+ * second of f32 multiply-adds, each of which counts as two. Measured at the first call. */
+typedef struct kernel_peaks {
+    double bandwidth, flops;
+} kernel_peaks;
+mare_status kernels_peaks(kernels *k, kernel_peaks *out);
+
 /* Counters, for tests and reports. */
 typedef struct kernel_stats {
     uint64_t compiled;  /* shaders that glslang compiled */
@@ -86,6 +103,6 @@ typedef struct kernel_stats {
     uint64_t pipelines; /* pipelines made */
     uint64_t tuned;     /* problems measured */
 } kernel_stats;
-void kernels_get_stats(const kernels *k, kernel_stats *out);
+void kernels_get_stats(kernels *k, kernel_stats *out);
 
 #endif

@@ -17,7 +17,7 @@ typedef struct source_file {
 typedef struct expansion {
     text *out;
     mare_error *e;
-    const char *shader;
+    const kernel_id *id;
 } expansion;
 
 static bool blank(char c) {
@@ -77,8 +77,15 @@ static const char *find(const char *name, const source_file *from, char found[2 
 static mare_status expand(expansion *x, const char *name, const source_file *from, int depth) {
     char found[2 * MAX_NAME];
     size_t len;
-    char *owned;
-    const char *data = find(name, from, found, &len, &owned);
+    char *owned = NULL;
+    const char *data;
+    if (!from && x->id->text) {
+        data = x->id->text;
+        len = strlen(data);
+        snprintf(found, sizeof found, "%s", name);
+    } else {
+        data = find(name, from, found, &len, &owned);
+    }
     if (!data && !from) {
         const char *root = getenv("MARE_ROOT");
         return error_set(x->e, MARE_E_SHADER, "there is no shader \"%s\"%s%s", name,
@@ -86,16 +93,16 @@ static mare_status expand(expansion *x, const char *name, const source_file *fro
     }
     if (!data)
         return error_set(x->e, MARE_E_SHADER,
-                         "shader %s: %s:%d: there is no file \"%s\" to include", x->shader,
+                         "shader %s: %s:%d: there is no file \"%s\" to include", x->id->shader,
                          from->name, from->line, name);
     mare_status status = MARE_OK;
     for (const source_file *f = from; f && !status; f = f->from)
         if (depth > MAX_DEPTH || strcmp(f->name, found) == 0)
             status = error_set(x->e, MARE_E_SHADER, "shader %s: %s:%d: \"%s\" includes itself",
-                               x->shader, from->name, from->line, found);
+                               x->id->shader, from->name, from->line, found);
     if (!status && memchr(data, 0, len))
         status =
-            error_set(x->e, MARE_E_SHADER, "shader %s: %s holds a zero byte", x->shader, found);
+            error_set(x->e, MARE_E_SHADER, "shader %s: %s holds a zero byte", x->id->shader, found);
 
     source_file self = {found, 0, from};
     bool comment = false;
@@ -107,7 +114,7 @@ static mare_status expand(expansion *x, const char *name, const source_file *fro
         char want[MAX_NAME] = "";
         if (!comment && !include_name(p, end, want)) {
             status = error_set(x->e, MARE_E_SHADER, "shader %s: %s:%d: write #include \"name\"",
-                               x->shader, found, self.line);
+                               x->id->shader, found, self.line);
         } else if (want[0]) {
             status = expand(x, want, &self, depth + 1);
             text_add(x->out, "#line %d \"%s\"\n", self.line + 1, found);
@@ -130,7 +137,7 @@ static mare_status add_defines(expansion *x, const char *defines) {
         if (!end || !(isalpha((unsigned char)*p) || *p == '_') || (end > p && end[-1] == '\\'))
             return error_set(x->e, MARE_E_ARGUMENT,
                              "shader %s: defines are lines \"NAME value\", not \"%.80s\"",
-                             x->shader, p);
+                             x->id->shader, p);
         text_add(x->out, "#define ");
         text_bytes(x->out, p, (size_t)(end + 1 - p));
         p = end + 1;
@@ -139,7 +146,7 @@ static mare_status add_defines(expansion *x, const char *defines) {
 }
 
 mare_status source_expand(const kernel_id *id, text *out, mare_error *e) {
-    expansion x = {out, e, id->shader};
+    expansion x = {out, e, id};
     if (strlen(id->shader) >= MAX_NAME)
         return error_set(e, MARE_E_SHADER, "the shader name \"%.40s...\" is too long", id->shader);
     text_add(out, "// %s\n#version 450\n", compile_version());

@@ -1,259 +1,69 @@
-/* Convolutions over images. y = conv2d(x, w) is linear in each of x and w, so its two gradients are
- * ops of the same kind, and each of the three has the other two as its gradients:
- *
- *     conv2d         x, w  -> y
- *     conv2d_input   gy, w -> gx
- *     conv2d_weight  x, gy -> gw
- *
- * All are matrix products over an image that is laid out with its channels last and its border of
- * zeros written out: a row of the product is a pixel (or a tap), found by strides alone. */
+/* Convolutions: shapes, gradients, references. See conv.h. */
+#include "ops/conv.h"
 #include "ops/gemm.h"
-#include "ops/internal.h"
 #include "ops/ops.h"
 
 #include <string.h>
 
-typedef struct conv_attr {
-    int64_t stride[2], padding[2], dilation[2], groups;
-    int64_t size[2]; /* of conv2d_input: the image; of conv2d_weight: the kernel */
-} conv_attr;
+/* Sizes along the axes of a tensor [., ., ...], the last one last, 1 where there is none. */
+static void axes_of(const int64_t *from, int axes, int64_t missing, int64_t to[CONV_AXES]) {
+    for (int i = 0; i < CONV_AXES; i++)
+        to[i] = i < CONV_AXES - axes ? missing : from[i - (CONV_AXES - axes)];
+}
 
-/* The sizes of a convolution, whichever of its three tensors is the result. */
-typedef struct conv {
-    int64_t n, c, o; /* images, channels, filters: of one group */
-    int64_t groups;
-    int64_t in[2], out[2], kernel[2], stride[2], padding[2], dilation[2];
-} conv;
-
-static conv conv_of(const conv_attr *a, const shape *x, const shape *w, const shape *y) {
+conv conv_of(const conv_attr *a, const shape *x, const shape *w, const shape *y) {
     conv v = {.n = x->dim[0], .c = w->dim[1], .o = w->dim[0] / a->groups, .groups = a->groups};
-    for (int i = 0; i < 2; i++) {
-        v.in[i] = x->dim[2 + i];
-        v.out[i] = y->dim[2 + i];
-        v.kernel[i] = w->dim[2 + i];
-        v.stride[i] = a->stride[i];
-        v.padding[i] = a->padding[i];
-        v.dilation[i] = a->dilation[i];
-    }
+    int axes = x->rank - 2;
+    axes_of(x->dim + 2, axes, 1, v.in);
+    axes_of(y->dim + 2, axes, 1, v.out);
+    axes_of(w->dim + 2, axes, 1, v.kernel);
+    axes_of(a->stride, axes, 1, v.stride);
+    axes_of(a->padding, axes, 0, v.padding);
+    axes_of(a->dilation, axes, 1, v.dilation);
     return v;
-}
-
-/* ---- Images with the channels last -------------------------------------------------------- */
-
-/* An image and the strides of its axes. */
-typedef struct image {
-    operand o;
-    int64_t n, y, x, c;
-} image;
-
-static image image_of(const operand *o) {
-    const int64_t *s = o->view.stride;
-    return (image){*o, s[0], s[2], s[3], s[1]};
-}
-
-enum { BLOCK = 8 }; /* channels that one invocation lays out */
-
-/* in [N, C, h, w] as [N, size[0], size[1], C]: in's pixel p stands at start + p * step, and there
- * are zeros elsewhere. */
-static mare_status lay_out(lowering *l, const operand *in, const int64_t start[2],
-                           const int64_t step[2], const int64_t size[2], image *out) {
-    const int64_t *dim = in->shape.dim, *stride = in->view.stride;
-    /* The border may make an image of any size out of a small one. */
-    if ((double)dim[0] * (double)dim[1] * (double)size[0] * (double)size[1] >= 2147483648.0)
-        return error_set(l->error, MARE_E_UNSUPPORTED,
-                         "%s: with its border the image is [%lld, %lld, %lld, %lld], which is more "
-                         "than a device holds",
-                         l->node->op->name, (long long)dim[0], (long long)dim[1],
-                         (long long)size[0], (long long)size[1]);
-    shape s = shape_of(4, dim[0], size[0], size[1], dim[1]);
-    operand to = lower_scratch(l, MARE_F32, &s);
-    *out = (image){to, to.view.stride[0], to.view.stride[1], to.view.stride[2], 1};
-    bool pair = dim[1] % 2 == 0 && l->caps->has[DEV_INT64];
-    launch *x = lower_launch(l, "conv/layout.comp",
-                             lower_text(l, "BLOCK %d\n%s", BLOCK, pair ? "PAIR 1\n" : ""));
-    if (!x || !x->kernel.defines) return lower_error(l);
-    uint32_t from, first, workgroup = lower_workgroup(l);
-    int64_t count = dim[0] * size[0] * size[1] * ((dim[1] + BLOCK - 1) / BLOCK);
-    mare_status status = launch_bind(l, x, in, READ, &from);
-    if (!status) status = launch_bind(l, x, &to, WRITE, &first);
-    if (status) return status;
-    launch_spec(x, workgroup);
-    const int64_t words[] = {count,     dim[1],    from,      first,    size[1], size[0],
-                             start[1],  start[0],  step[1],   step[0],  dim[3],  dim[2],
-                             stride[3], stride[2], stride[1], stride[0]};
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        launch_i32(x, (int32_t)words[i]);
-    return launch_groups(l, x, ((uint64_t)count + workgroup - 1) / workgroup);
-}
-
-/* x with its padding written out, as far as the kernel reaches. One tap on an image without padding
- * finds its pixels where they are. */
-static mare_status pad_image(lowering *l, const conv *v, const operand *x, image *out) {
-    int64_t size[2];
-    bool bare = true;
-    for (int i = 0; i < 2; i++) {
-        size[i] = (v->out[i] - 1) * v->stride[i] + v->dilation[i] * (v->kernel[i] - 1) + 1;
-        bare = bare && v->kernel[i] == 1 && v->padding[i] == 0;
-    }
-    if (!bare) return lay_out(l, x, v->padding, (const int64_t[]){1, 1}, size, out);
-    *out = image_of(x);
-    return MARE_OK;
-}
-
-/* ---- Weights ------------------------------------------------------------------------------ */
-
-/* w [O, C, kh, kw] as [groups, kh, kw, C, O of the group], which are the rows and columns of a
- * matrix; for the gradient of the input with C and O changing places, and the taps backwards. */
-static mare_status lay_out_weight(lowering *l, const conv *v, const operand *w, bool backwards,
-                                  operand *out) {
-    const int64_t *s = w->view.stride;
-    operand p = *w;
-    p.shape = shape_of(5, v->groups, v->kernel[0], v->kernel[1], backwards ? v->o : v->c,
-                       backwards ? v->c : v->o);
-    int64_t strides[5] = {v->o * s[0], s[2], s[3], backwards ? s[0] : s[1],
-                          backwards ? s[1] : s[0]};
-    if (backwards)
-        for (int i = 0; i < 2; i++) {
-            p.view.offset += (v->kernel[i] - 1) * strides[1 + i];
-            strides[1 + i] = -strides[1 + i];
-        }
-    memcpy(p.view.stride, strides, sizeof strides);
-    return lower_contiguous(l, &p, out);
-}
-
-/* ---- Products ----------------------------------------------------------------------------- */
-
-/* out [N, columns of all groups, h, w]: each pixel is the sum over taps and `channels` of a's
- * pixels under the kernel, times b. */
-static mare_status correlate(lowering *l, const char *family, const conv *v, const image *a,
-                             int64_t channels, const int64_t stride[2], const operand *b,
-                             int64_t columns, const operand *out) {
-    const int64_t *o = out->view.stride, *dim = out->shape.dim;
-    int64_t k = v->kernel[0] * v->kernel[1] * channels;
-    gemm g = {
-        .family = family,
-        .a = a->o,
-        .b = *b,
-        .o = *out,
-        .m_size = {dim[3], dim[2], dim[0]},
-        .m_a = {stride[1] * a->x, stride[0] * a->y, a->n},
-        .m_o = {o[3], o[2], o[0]},
-        .k_size = {channels, v->kernel[1], v->kernel[0]},
-        .k_a = {a->c, v->dilation[1] * a->x, v->dilation[0] * a->y},
-        .k_b = {columns, channels * columns, v->kernel[1] * channels * columns},
-        .n = columns,
-        .n_b = 1,
-        .n_o = o[1],
-        .batches = 1,
-        .batch_size = {v->groups},
-        .batch_a = {channels * a->c},
-        .batch_b = {k * columns},
-        .batch_o = {columns * o[1]},
-    };
-    return gemm_lower(l, &g);
-}
-
-/* Inputs that have no memory of their own get some. */
-static mare_status real_inputs(lowering *l, const operand *in, operand real[2]) {
-    mare_status status = MARE_OK;
-    for (int i = 0; i < 2 && !status; i++) {
-        real[i] = in[i];
-        if (in[i].buffer < 0) status = lower_contiguous(l, &in[i], &real[i]);
-    }
-    return status;
-}
-
-static mare_status conv2d_lower(lowering *l, const node *n, const operand *in, const operand *out) {
-    if (shape_count(&out->shape) == 0) return MARE_OK;
-    conv v = conv_of(OP_ATTR(conv_attr, n), &in[0].shape, &in[1].shape, &out->shape);
-    operand real[2], weight;
-    image x;
-    mare_status status = real_inputs(l, in, real);
-    if (!status) status = pad_image(l, &v, &real[0], &x);
-    if (!status) status = lay_out_weight(l, &v, &real[1], false, &weight);
-    if (status) return status;
-    return correlate(l, "conv2d/f32", &v, &x, v.c, v.stride, &weight, v.o, out);
-}
-
-static mare_status conv2d_input_lower(lowering *l, const node *n, const operand *in,
-                                      const operand *out) {
-    if (shape_count(&out->shape) == 0) return MARE_OK;
-    conv v = conv_of(OP_ATTR(conv_attr, n), &out->shape, &in[1].shape, &in[0].shape);
-    operand real[2], weight;
-    image gy;
-    int64_t start[2], size[2];
-    for (int i = 0; i < 2; i++) {
-        int64_t reach = v.dilation[i] * (v.kernel[i] - 1);
-        start[i] = reach - v.padding[i];
-        size[i] = v.in[i] + reach;
-    }
-    mare_status status = real_inputs(l, in, real);
-    if (!status) status = lay_out(l, &real[0], start, v.stride, size, &gy);
-    if (!status) status = lay_out_weight(l, &v, &real[1], true, &weight);
-    if (status) return status;
-    return correlate(l, "conv2d_input/f32", &v, &gy, v.o, (const int64_t[]){1, 1}, &weight, v.c,
-                     out);
-}
-
-static mare_status conv2d_weight_lower(lowering *l, const node *n, const operand *in,
-                                       const operand *out) {
-    conv v = conv_of(OP_ATTR(conv_attr, n), &in[0].shape, &out->shape, &in[1].shape);
-    operand real[2];
-    mare_status status = real_inputs(l, in, real);
-    if (status) return status;
-    image x = image_of(&real[0]), gy = image_of(&real[1]);
-    /* Without a pixel the sums are empty, and there is nothing to lay out. */
-    if (shape_count(&in[1].shape) > 0) status = pad_image(l, &v, &real[0], &x);
-    if (status) return status;
-    const int64_t *o = out->view.stride;
-    gemm g = {
-        .family = "conv2d_weight/f32",
-        .a = x.o,
-        .b = gy.o,
-        .o = *out,
-        .m_size = {v.c, v.kernel[1], v.kernel[0]},
-        .m_a = {x.c, v.dilation[1] * x.x, v.dilation[0] * x.y},
-        .m_o = {o[1], o[3], o[2]},
-        .k_size = {v.out[1], v.out[0], v.n},
-        .k_a = {v.stride[1] * x.x, v.stride[0] * x.y, x.n},
-        .k_b = {gy.x, gy.y, gy.n},
-        .n = v.o,
-        .n_b = gy.c,
-        .n_o = o[0],
-        .batches = 1,
-        .batch_size = {v.groups},
-        .batch_a = {v.c * x.c},
-        .batch_b = {v.o * gy.c},
-        .batch_o = {v.o * o[0]},
-    };
-    return gemm_lower(l, &g);
 }
 
 /* ---- References --------------------------------------------------------------------------- */
 
+/* Where tap `tap` of the kernel at pixel `pixel` of the result lies in the image; -1 outside. */
+static int64_t pixel_under(const conv *v, int64_t pixel, int64_t tap) {
+    int64_t at = 0, scale = 1;
+    for (int i = CONV_AXES - 1; i >= 0; i--) {
+        int64_t p =
+            pixel % v->out[i] * v->stride[i] - v->padding[i] + tap % v->kernel[i] * v->dilation[i];
+        if (p < 0 || p >= v->in[i]) return -1;
+        at += p * scale;
+        scale *= v->in[i];
+        pixel /= v->out[i];
+        tap /= v->kernel[i];
+    }
+    return at;
+}
+
+static int64_t volume(const int64_t size[CONV_AXES]) {
+    return size[0] * size[1] * size[2];
+}
+
 /* Goes through every product of x, w and y's gradient; the one that is null is `to`, summed into.
  */
-static void conv_sum(const conv *v, const double *x, const double *w, const double *y, double *to) {
-    int64_t taps = v->kernel[0] * v->kernel[1], pixels = v->out[0] * v->out[1];
-    int64_t rows = v->n * v->groups * v->o;
-    for (int64_t i = 0; i < rows * pixels * v->c * taps; i++) {
-        int64_t tap = i % taps, c = i / taps % v->c, pixel = i / taps / v->c % pixels;
-        int64_t row = i / taps / v->c / pixels, filter = row % (v->groups * v->o);
-        int64_t image_index = row / (v->groups * v->o), group = filter / v->o;
-        int64_t py =
-            pixel / v->out[1] * v->stride[0] - v->padding[0] + tap / v->kernel[1] * v->dilation[0];
-        int64_t px =
-            pixel % v->out[1] * v->stride[1] - v->padding[1] + tap % v->kernel[1] * v->dilation[1];
-        if (py < 0 || py >= v->in[0] || px < 0 || px >= v->in[1]) continue;
-        int64_t channel = group * v->c + c;
-        int64_t at_x = ((image_index * v->groups * v->c + channel) * v->in[0] + py) * v->in[1] + px;
-        int64_t at_w = (filter * v->c + c) * taps + tap, at_y = row * pixels + pixel;
-        if (!y)
-            to[at_y] += x[at_x] * w[at_w];
-        else if (!x)
-            to[at_x] += y[at_y] * w[at_w];
-        else
-            to[at_w] += x[at_x] * y[at_y];
+static void conv_sum(mare_dtype t, const conv *v, const double *x, const double *w, const double *y,
+                     double *to) {
+    int64_t taps = volume(v->kernel), pixels = volume(v->out), rows = v->n * v->groups * v->o;
+    for (int64_t i = 0; i < rows * pixels * taps; i++) {
+        int64_t tap = i % taps, pixel = i / taps % pixels, row = i / taps / pixels;
+        int64_t filter = row % (v->groups * v->o), group = filter / v->o;
+        int64_t under = pixel_under(v, pixel, tap);
+        for (int64_t c = 0; c < v->c && under >= 0; c++) {
+            int64_t channel = row / (v->groups * v->o) * v->groups * v->c + group * v->c + c;
+            int64_t at_x = channel * volume(v->in) + under;
+            int64_t at_w = (filter * v->c + c) * taps + tap, at_y = row * pixels + pixel;
+            if (!y)
+                to[at_y] = gemm_ref_add(t, to[at_y], x[at_x], w[at_w]);
+            else if (!x)
+                to[at_x] = gemm_ref_add(t, to[at_x], y[at_y], w[at_w]);
+            else
+                to[at_w] = gemm_ref_add(t, to[at_w], x[at_x], y[at_y]);
+        }
     }
 }
 
@@ -261,302 +71,203 @@ static void clear(const node *n, double *out) {
     memset(out, 0, (size_t)shape_count(&n->shape) * sizeof *out);
 }
 
-static void conv2d_ref(const node *n, const double *const *in, double *out) {
+static void conv_ref(const node *n, const double *const *in, double *out) {
     conv v = conv_of(OP_ATTR(conv_attr, n), &n->in[0]->shape, &n->in[1]->shape, &n->shape);
     clear(n, out);
-    conv_sum(&v, in[0], in[1], NULL, out);
+    conv_sum(n->dtype, &v, in[0], in[1], NULL, out);
 }
 
-static void conv2d_input_ref(const node *n, const double *const *in, double *out) {
+static void conv_input_ref(const node *n, const double *const *in, double *out) {
     conv v = conv_of(OP_ATTR(conv_attr, n), &n->shape, &n->in[1]->shape, &n->in[0]->shape);
     clear(n, out);
-    conv_sum(&v, NULL, in[1], in[0], out);
+    conv_sum(n->dtype, &v, NULL, in[1], in[0], out);
 }
 
-static void conv2d_weight_ref(const node *n, const double *const *in, double *out) {
+static void conv_weight_ref(const node *n, const double *const *in, double *out) {
     conv v = conv_of(OP_ATTR(conv_attr, n), &n->in[0]->shape, &n->shape, &n->in[1]->shape);
     clear(n, out);
-    conv_sum(&v, in[0], NULL, in[1], out);
+    conv_sum(n->dtype, &v, in[0], NULL, in[1], out);
 }
 
 /* ---- Shapes and gradients ----------------------------------------------------------------- */
 
-static bool conv2d_infer(graph *g, node *n) {
-    const conv_attr *a = OP_ATTR(conv_attr, n);
-    const shape *x = &n->in[0]->shape, *w = &n->in[1]->shape;
-    char xt[SHAPE_TEXT], wt[SHAPE_TEXT];
-    int64_t out[2];
-    for (int i = 0; i < 2; i++) {
-        int64_t reach = a->dilation[i] * (w->dim[2 + i] - 1) + 1;
-        int64_t size = x->dim[2 + i] + 2 * a->padding[i];
-        if (reach > size)
-            return graph_fail(
-                       g, MARE_E_SHAPE,
-                       "conv2d: %s and %s: the kernel reaches over %lld elements of axis %d, "
-                       "the padded image has %lld",
-                       shape_text(x, xt), shape_text(w, wt), (long long)reach, 2 + i,
-                       (long long)size) != NULL;
-        out[i] = (size - reach) / a->stride[i] + 1;
-    }
-    n->dtype = MARE_F32;
-    n->shape = shape_of(4, x->dim[0], w->dim[0], out[0], out[1]);
+/* The builders have checked the shapes; the sizes of the result's axes are attributes. */
+static bool conv_shape(node *n, int64_t first, int64_t second) {
+    n->dtype = n->in[0]->dtype;
+    n->shape = n->in[0]->shape;
+    n->shape.dim[0] = first;
+    n->shape.dim[1] = second;
+    for (int i = 2; i < n->shape.rank; i++)
+        n->shape.dim[i] = OP_ATTR(conv_attr, n)->size[i - 2];
     return true;
 }
 
-static bool conv2d_input_infer(graph *g, node *n) {
+static bool conv_infer(graph *g, node *n) {
     (void)g;
-    const conv_attr *a = OP_ATTR(conv_attr, n);
-    n->dtype = MARE_F32;
-    n->shape = shape_of(4, n->in[0]->shape.dim[0], n->in[1]->shape.dim[1] * a->groups, a->size[0],
-                        a->size[1]);
-    return true;
+    return conv_shape(n, n->in[0]->shape.dim[0], n->in[1]->shape.dim[0]);
 }
 
-static bool conv2d_weight_infer(graph *g, node *n) {
+static bool conv_input_infer(graph *g, node *n) {
     (void)g;
-    const conv_attr *a = OP_ATTR(conv_attr, n);
-    n->dtype = MARE_F32;
-    n->shape = shape_of(4, n->in[1]->shape.dim[1], n->in[0]->shape.dim[1] / a->groups, a->size[0],
-                        a->size[1]);
-    return true;
+    return conv_shape(n, n->in[0]->shape.dim[0],
+                      n->in[1]->shape.dim[1] * OP_ATTR(conv_attr, n)->groups);
 }
 
-/* The three, with the attributes of n: `like` is a tensor of the result's image or kernel size. */
+static bool conv_weight_infer(graph *g, node *n) {
+    (void)g;
+    return conv_shape(n, n->in[1]->shape.dim[1],
+                      n->in[0]->shape.dim[1] / OP_ATTR(conv_attr, n)->groups);
+}
+
+/* The three, with the attributes of n: the result's axes are those of `like`. */
 static node *conv_node(graph *g, const op *o, const node *n, node *a, node *b, const node *like) {
     conv_attr at = *OP_ATTR(conv_attr, n);
-    for (int i = 0; i < 2; i++)
-        at.size[i] = like ? like->shape.dim[2 + i] : 0;
+    memcpy(at.size, like->shape.dim + 2, (size_t)(like->shape.rank - 2) * sizeof *at.size);
     return node_new(g, o, (node *[]){a, b}, 2, &at);
 }
 
-static bool conv2d_vjp(graph *g, node *n, node *gy, node **gx) {
+static bool conv_vjp(graph *g, node *n, node *gy, node **gx) {
     node *x = n->in[0], *w = n->in[1];
-    if (x->requires_grad && !(gx[0] = conv_node(g, &op_desc_conv2d_input, n, gy, w, x)))
-        return false;
-    return !w->requires_grad || (gx[1] = conv_node(g, &op_desc_conv2d_weight, n, x, gy, w));
+    if (x->requires_grad && !(gx[0] = conv_node(g, &op_desc_conv_input, n, gy, w, x))) return false;
+    return !w->requires_grad || (gx[1] = conv_node(g, &op_desc_conv_weight, n, x, gy, w));
 }
 
-static bool conv2d_input_vjp(graph *g, node *n, node *gu, node **gx) {
+static bool conv_input_vjp(graph *g, node *n, node *gu, node **gx) {
     node *gy = n->in[0], *w = n->in[1];
-    if (gy->requires_grad && !(gx[0] = conv_node(g, &op_desc_conv2d, n, gu, w, NULL))) return false;
-    return !w->requires_grad || (gx[1] = conv_node(g, &op_desc_conv2d_weight, n, gu, gy, w));
+    if (gy->requires_grad && !(gx[0] = conv_node(g, &op_desc_conv, n, gu, w, gy))) return false;
+    return !w->requires_grad || (gx[1] = conv_node(g, &op_desc_conv_weight, n, gu, gy, w));
 }
 
-static bool conv2d_weight_vjp(graph *g, node *n, node *gv, node **gx) {
+static bool conv_weight_vjp(graph *g, node *n, node *gv, node **gx) {
     node *x = n->in[0], *gy = n->in[1];
-    if (x->requires_grad && !(gx[0] = conv_node(g, &op_desc_conv2d_input, n, gy, gv, x)))
+    if (x->requires_grad && !(gx[0] = conv_node(g, &op_desc_conv_input, n, gy, gv, x)))
         return false;
-    return !gy->requires_grad || (gx[1] = conv_node(g, &op_desc_conv2d, n, x, gv, NULL));
+    return !gy->requires_grad || (gx[1] = conv_node(g, &op_desc_conv, n, x, gv, gy));
 }
 
 /* ---- Cases -------------------------------------------------------------------------------- */
 
-static node *conv_case(graph *g, node **in) {
-    return op_conv2d(g, in[0], in[1], NULL, &(conv_options){{1, 1}, {1, 1}, {1, 1}, 1});
+#define BUILD(name, ...)                                                                           \
+    static node *name(graph *g, node **in) {                                                       \
+        return op_conv(g, in[0]->shape.rank - 2, in[0], in[1], NULL,                               \
+                       &(conv_options){__VA_ARGS__});                                              \
+    }
+
+BUILD(padded_case, {1, 1}, {1, 1}, {1, 1}, 1, {0})
+BUILD(groups_case, {1, 2}, {2, 1}, {2, 1}, 2, {0})
+BUILD(plain_case, {1, 1, 1}, {0, 0, 0}, {1, 1, 1}, 1, {0})
+BUILD(strided_case, {3, 2}, {0, 0}, {1, 1}, 1, {0})
+BUILD(uneven_case, {1, 1}, {1, 0}, {1, 1}, 1, {1, 3}) /* more behind than before */
+BUILD(line_case, {2}, {3}, {2}, 1, {0})
+BUILD(volume_case, {1, 2, 1}, {1, 0, 2}, {1, 1, 2}, 1, {0})
+BUILD(volume_groups_case, {2, 1, 2}, {1, 1, 0}, {2, 1, 1}, 2, {0})
+
+static node *bias_case(graph *g, node **in) {
+    return op_conv(g, 2, in[0], in[1], in[2], &(conv_options){{2, 1}, {0, 2}, {1, 2}, 1, {0}});
 }
 
-static node *conv_bias_case(graph *g, node **in) {
-    return op_conv2d(g, in[0], in[1], in[2], &(conv_options){{2, 1}, {0, 2}, {1, 2}, 1});
-}
-
-static node *conv_groups_case(graph *g, node **in) {
-    return op_conv2d(g, in[0], in[1], NULL, &(conv_options){{1, 2}, {2, 1}, {2, 1}, 2});
-}
-
-static node *conv_plain_case(graph *g, node **in) {
-    return op_conv2d(g, in[0], in[1], NULL, &(conv_options){{1, 1}, {0, 0}, {1, 1}, 1});
-}
-
-static node *conv_strided_case(graph *g, node **in) {
-    return op_conv2d(g, in[0], in[1], NULL, &(conv_options){{3, 2}, {0, 0}, {1, 1}, 1});
-}
-
-static node *conv_permuted_case(graph *g, node **in) {
+static node *permuted_case(graph *g, node **in) {
     node *x = op_permute(g, in[0], (const int[]){0, 3, 1, 2}, 4);
-    return conv_case(g, (node *[]){x, op_flip(g, in[1], 12)});
+    return padded_case(g, (node *[]){x, op_flip(g, in[1], 12)});
 }
 
-/* conv2d_input of gy [N, O, h, w] and w, for an image of a size that no forward pass fills. */
-static node *conv_input_case(graph *g, node **in) {
-    return node_new(g, &op_desc_conv2d_input, in, 2,
-                    &(conv_attr){{2, 3}, {1, 0}, {1, 2}, 2, {7, 10}});
-}
-
-static node *conv_input_far_case(graph *g, node **in) { /* padding beyond the kernel */
-    return node_new(g, &op_desc_conv2d_input, in, 2,
-                    &(conv_attr){{1, 1}, {3, 2}, {1, 1}, 1, {1, 2}});
-}
-
-static node *conv_weight_case(graph *g, node **in) {
-    return node_new(g, &op_desc_conv2d_weight, in, 2,
-                    &(conv_attr){{2, 1}, {1, 1}, {1, 2}, 2, {3, 2}});
-}
-
-static node *conv_weight_plain_case(graph *g, node **in) {
-    return node_new(g, &op_desc_conv2d_weight, in, 2,
-                    &(conv_attr){{1, 1}, {0, 0}, {1, 1}, 1, {1, 1}});
-}
-
-static const op_case conv2d_cases[] = {
-    {2, {{4, {2, 3, 5, 4}}, {4, {4, 3, 3, 3}}}, -2, 2, conv_case, {MARE_F32}, {0}, {0}},
-    {2, {{4, {1, 1, 1, 1}}, {4, {1, 1, 1, 1}}}, -2, 2, conv_plain_case, {MARE_F32}, {0}, {0}},
-    {2, {{4, {2, 3, 4, 5}}, {4, {2, 3, 1, 1}}}, -2, 2, conv_plain_case, {MARE_F32}, {0}, {0}},
-    {2, {{4, {1, 2, 8, 7}}, {4, {3, 2, 2, 3}}}, -2, 2, conv_strided_case, {MARE_F32}, {0}, {0}},
-    {2, {{4, {2, 4, 5, 6}}, {4, {6, 2, 3, 2}}}, -2, 2, conv_groups_case, {MARE_F32}, {0}, {0}},
-    {2, {{4, {2, 2, 5, 5}}, {4, {2, 1, 2, 3}}}, -2, 2, conv_groups_case, {MARE_F32}, {0}, {0}},
-    {2, {{4, {2, 5, 4, 3}}, {4, {2, 3, 3, 3}}}, -2, 2, conv_permuted_case, {MARE_F32}, {0}, {0}},
-    {3,
-     {{4, {2, 2, 7, 5}}, {4, {3, 2, 3, 3}}, {1, {3}}},
-     -2,
-     2,
-     conv_bias_case,
-     {MARE_F32},
-     {0},
-     {0}},
-    {3,
-     {{4, {1, 2, 7, 5}}, {4, {3, 2, 3, 3}}, {1, {3}}},
-     -2,
-     2,
-     conv_bias_case,
-     {MARE_F16, MARE_F16, MARE_F16},
-     {0},
-     {0}},
-    {2, {{4, {0, 3, 5, 4}}, {4, {4, 3, 3, 3}}}, -2, 2, conv_case, {MARE_F32}, {0}, {0}},
-    {0},
-};
-
-static const op_case conv2d_input_cases[] = {
-    {2, {{4, {2, 4, 4, 3}}, {4, {4, 3, 3, 2}}}, -2, 2, conv_input_case, {MARE_F32}, {0}, {0}},
-    {2, {{4, {1, 2, 5, 4}}, {4, {2, 3, 3, 3}}}, -2, 2, conv_input_far_case, {MARE_F32}, {0}, {0}},
-    {0},
-};
-
-static const op_case conv2d_weight_cases[] = {
-    {2, {{4, {2, 4, 6, 5}}, {4, {2, 6, 3, 5}}}, -2, 2, conv_weight_case, {MARE_F32}, {0}, {0}},
-    {2,
-     {{4, {3, 2, 4, 5}}, {4, {3, 3, 4, 5}}},
-     -2,
-     2,
-     conv_weight_plain_case,
-     {MARE_F32},
-     {0},
-     {0}},
-    {2,
-     {{4, {0, 2, 4, 5}}, {4, {0, 3, 4, 5}}},
-     -2,
-     2,
-     conv_weight_plain_case,
-     {MARE_F32},
-     {0},
-     {0}},
-    {0},
-};
-
-const op op_desc_conv2d = {
-    .name = "conv2d",
-    .doc = "x [N, C, H, W], w [O, C / groups, kh, kw] -> y [N, O, oh, ow]; f32",
-    .attr_size = sizeof(conv_attr),
-    .infer = conv2d_infer,
-    .vjp = conv2d_vjp,
-    .lower = conv2d_lower,
-    .ref = conv2d_ref,
-    .cases = conv2d_cases,
-    .smooth = true,
-};
-
-const op op_desc_conv2d_input = {
-    .name = "conv2d_input",
-    .doc = "gy [N, O, oh, ow], w [O, C / groups, kh, kw] -> conv2d's gradient of x; f32",
-    .attr_size = sizeof(conv_attr),
-    .infer = conv2d_input_infer,
-    .vjp = conv2d_input_vjp,
-    .lower = conv2d_input_lower,
-    .ref = conv2d_input_ref,
-    .cases = conv2d_input_cases,
-    .smooth = true,
-};
-
-const op op_desc_conv2d_weight = {
-    .name = "conv2d_weight",
-    .doc = "x [N, C, H, W], gy [N, O, oh, ow] -> conv2d's gradient of w; f32",
-    .attr_size = sizeof(conv_attr),
-    .infer = conv2d_weight_infer,
-    .vjp = conv2d_weight_vjp,
-    .lower = conv2d_weight_lower,
-    .ref = conv2d_weight_ref,
-    .cases = conv2d_weight_cases,
-    .smooth = true,
-};
-
-/* ---- The builder -------------------------------------------------------------------------- */
-
-/* Far beyond any use, and small enough that no size computed from them overflows. */
-enum { MAX_OPTION = 1 << 24 };
-
-static bool check_option(graph *g, const char *name, const int64_t v[2], int64_t least) {
-    for (int i = 0; i < 2; i++)
-        if (v[i] < least || v[i] > MAX_OPTION) {
-            graph_fail(g, MARE_E_ARGUMENT, "conv2d: %s is %lld, must be %lld to %d", name,
-                       (long long)v[i], (long long)least, MAX_OPTION);
-            return false;
-        }
-    return true;
-}
-
-static bool check_inputs(graph *g, const node *x, const node *w, const node *bias, int64_t groups) {
-    char xt[SHAPE_TEXT], wt[SHAPE_TEXT], bt[SHAPE_TEXT];
-    const shape *xs = &x->shape, *ws = &w->shape;
-    shape_text(xs, xt);
-    shape_text(ws, wt);
-    if (!dtype_is_float(x->dtype) || !dtype_is_float(w->dtype) ||
-        (bias && !dtype_is_float(bias->dtype)))
-        graph_fail(g, MARE_E_DTYPE, "conv2d: works on f32 and f16, not %s, %s%s%s: cast first",
-                   mare_dtype_name(x->dtype), mare_dtype_name(w->dtype), bias ? " and " : "",
-                   bias ? mare_dtype_name(bias->dtype) : "");
-    else if (xs->rank != 4 || ws->rank != 4)
-        graph_fail(g, MARE_E_SHAPE,
-                   "conv2d: %s and %s: needs an image [N, C, H, W] and weights "
-                   "[O, C / groups, kh, kw]",
-                   xt, wt);
-    else if (groups < 1 || xs->dim[1] % groups != 0 || ws->dim[0] % groups != 0)
-        graph_fail(g, MARE_E_SHAPE,
-                   "conv2d: %s and %s: %lld groups do not divide %lld channels and %lld filters",
-                   xt, wt, (long long)groups, (long long)xs->dim[1], (long long)ws->dim[0]);
-    else if (ws->dim[1] * groups != xs->dim[1])
-        graph_fail(g, MARE_E_SHAPE,
-                   "conv2d: %s and %s: the weights are for %lld channels, the image has %lld", xt,
-                   wt, (long long)(ws->dim[1] * groups), (long long)xs->dim[1]);
-    else if (shape_count(ws) == 0)
-        graph_fail(g, MARE_E_SHAPE, "conv2d: the weights %s are empty", wt);
-    else if (bias && (bias->shape.rank != 1 || bias->shape.dim[0] != ws->dim[0]))
-        graph_fail(g, MARE_E_SHAPE, "conv2d: the bias is %s, for %lld filters it must be [%lld]",
-                   shape_text(&bias->shape, bt), (long long)ws->dim[0], (long long)ws->dim[0]);
-    else
-        return true;
-    return false;
-}
-
-node *op_conv2d(graph *g, node *x, node *w, node *bias, const conv_options *o) {
-    if (!x || !w) return NULL;
-    if (!check_option(g, "stride", o->stride, 1) || !check_option(g, "padding", o->padding, 0) ||
-        !check_option(g, "dilation", o->dilation, 1) || !check_inputs(g, x, w, bias, o->groups))
-        return NULL;
-    conv_attr at;
-    memset(&at, 0, sizeof at);
-    for (int i = 0; i < 2; i++) {
-        at.stride[i] = o->stride[i];
-        at.padding[i] = o->padding[i];
-        at.dilation[i] = o->dilation[i];
+/* Of sizes that no forward pass fills. */
+#define BUILD_RAW(name, o, ...)                                                                    \
+    static node *name(graph *g, node **in) {                                                       \
+        return node_new(g, &op_desc_##o, in, 2, &(conv_attr){__VA_ARGS__});                        \
     }
-    at.groups = o->groups;
-    mare_dtype t = dtype_promote(x->dtype, w->dtype);
-    node *in[] = {op_cast(g, x, MARE_F32), op_cast(g, w, MARE_F32)};
-    if (!in[0] || !in[1]) return NULL;
-    node *y = node_new(g, &op_desc_conv2d, in, 2, &at);
-    if (bias) {
-        shape s = shape_of(3, bias->shape.dim[0], 1, 1);
-        y = op_map2(g, "add", y, op_cast(g, op_reshape(g, bias, &s), MARE_F32));
-        t = dtype_promote(t, bias->dtype);
+
+BUILD_RAW(input_case, conv_input, {2, 3}, {1, 0}, {1, 2}, {7, 10}, 2)
+BUILD_RAW(input_far_case, conv_input, {1, 1}, {3, 2}, {1, 1}, {1, 2}, 1) /* beyond the kernel */
+BUILD_RAW(input_even_case, conv_input, {2, 2}, {1, 1}, {1, 1}, {8, 6}, 1)
+BUILD_RAW(input_sparse_case, conv_input, {4, 3}, {2, 0}, {1, 1}, {13, 7}, 1) /* stride > kernel */
+BUILD_RAW(input_mixed_case, conv_input, {6}, {5}, {4}, {29}, 1)
+BUILD_RAW(input_odd_case, conv_input, {20}, {1}, {3}, {45}, 1) /* too many phases to walk */
+BUILD_RAW(input_volume_case, conv_input, {2, 1, 2}, {1, 1, 0}, {1, 1, 1}, {5, 3, 6}, 1)
+BUILD_RAW(weight_case, conv_weight, {2, 1}, {1, 1}, {1, 2}, {3, 2}, 2)
+BUILD_RAW(weight_plain_case, conv_weight, {1, 1}, {0, 0}, {1, 1}, {1, 1}, 1)
+BUILD_RAW(weight_volume_case, conv_weight, {1, 2, 1}, {0, 1, 1}, {1, 1, 2}, {2, 3, 2}, 2)
+
+#define CASE(make, x, w)                                                                           \
+    { .n_in = 2, .in = {x, w}, .lo = -2, .hi = 2, .build = make }
+#define SHAPE5(a, b, c, d, e)                                                                      \
+    {                                                                                              \
+        5, {                                                                                       \
+            a, b, c, d, e                                                                          \
+        }                                                                                          \
     }
-    return op_cast(g, y, t);
-}
+#define INTEGER_CASE(make, x, w, t, l, h)                                                          \
+    {                                                                                              \
+        .n_in = 2, .in = {x, w}, .lo = l, .hi = h, .build = make, .dtype = { t, t }                \
+    }
+#define BIAS_CASE(n, t)                                                                            \
+    {                                                                                              \
+        .n_in = 3, .in = {SHAPE4(n, 2, 7, 5), SHAPE4(3, 2, 3, 3), SHAPE1(3)}, .lo = -2, .hi = 2,   \
+        .build = bias_case, .dtype = {                                                             \
+            t,                                                                                     \
+            t,                                                                                     \
+            t                                                                                      \
+        }                                                                                          \
+    }
+
+static const op_case conv_cases[] = {
+    CASE(padded_case, SHAPE4(2, 3, 5, 4), SHAPE4(4, 3, 3, 3)),
+    CASE(plain_case, SHAPE4(1, 1, 1, 1), SHAPE4(1, 1, 1, 1)),
+    CASE(plain_case, SHAPE4(2, 3, 4, 5), SHAPE4(2, 3, 1, 1)),
+    CASE(strided_case, SHAPE4(1, 2, 8, 7), SHAPE4(3, 2, 2, 3)),
+    CASE(groups_case, SHAPE4(2, 4, 5, 6), SHAPE4(6, 2, 3, 2)),
+    CASE(groups_case, SHAPE4(2, 2, 5, 5), SHAPE4(2, 1, 2, 3)),
+    CASE(permuted_case, SHAPE4(2, 5, 4, 3), SHAPE4(2, 3, 3, 3)),
+    CASE(uneven_case, SHAPE4(1, 2, 3, 4), SHAPE4(2, 2, 2, 4)),
+    CASE(padded_case, SHAPE4(0, 3, 5, 4), SHAPE4(4, 3, 3, 3)),
+    CASE(line_case, SHAPE3(2, 3, 9), SHAPE3(4, 3, 4)),
+    CASE(plain_case, SHAPE3(1, 2, 3), SHAPE3(2, 2, 3)),
+    CASE(volume_case, SHAPE5(2, 2, 3, 4, 3), SHAPE5(3, 2, 2, 3, 2)),
+    CASE(volume_groups_case, SHAPE5(1, 4, 5, 3, 4), SHAPE5(2, 2, 2, 3, 2)),
+    CASE(plain_case, SHAPE5(1, 2, 3, 2, 2), SHAPE5(2, 2, 1, 1, 1)),
+    BIAS_CASE(2, MARE_F32),
+    BIAS_CASE(1, MARE_F16),
+    INTEGER_CASE(groups_case, SHAPE4(2, 4, 5, 6), SHAPE4(6, 2, 3, 2), MARE_I8, -128, 127),
+    INTEGER_CASE(padded_case, SHAPE4(1, 3, 5, 4), SHAPE4(2, 3, 3, 3), MARE_U8, 0, 255),
+    INTEGER_CASE(line_case, SHAPE3(2, 3, 9), SHAPE3(4, 3, 4), MARE_I32, -1e6, 1e6),
+    {0},
+};
+
+static const op_case conv_input_cases[] = {
+    CASE(input_case, SHAPE4(2, 4, 4, 3), SHAPE4(4, 3, 3, 2)),
+    CASE(input_far_case, SHAPE4(1, 2, 5, 4), SHAPE4(2, 3, 3, 3)),
+    CASE(input_even_case, SHAPE4(2, 3, 4, 3), SHAPE4(3, 2, 4, 2)),
+    CASE(input_sparse_case, SHAPE4(1, 2, 3, 2), SHAPE4(2, 3, 2, 2)),
+    CASE(input_mixed_case, SHAPE3(2, 2, 4), SHAPE3(2, 3, 4)),
+    CASE(input_odd_case, SHAPE3(1, 2, 3), SHAPE3(2, 2, 2)),
+    CASE(input_volume_case, SHAPE5(1, 2, 2, 3, 3), SHAPE5(2, 2, 3, 3, 2)),
+    {0},
+};
+
+static const op_case conv_weight_cases[] = {
+    CASE(weight_case, SHAPE4(2, 4, 6, 5), SHAPE4(2, 6, 3, 5)),
+    CASE(weight_plain_case, SHAPE4(3, 2, 4, 5), SHAPE4(3, 3, 4, 5)),
+    CASE(weight_plain_case, SHAPE4(0, 2, 4, 5), SHAPE4(0, 3, 4, 5)),
+    CASE(weight_volume_case, SHAPE5(2, 2, 3, 5, 4), SHAPE5(2, 4, 2, 3, 4)),
+    {0},
+};
+
+#define DESCRIPTOR(id, takes, about)                                                               \
+    const op op_desc_##id = {.name = #id,                                                          \
+                             .at = OP_HERE,                                                        \
+                             .dtypes = takes,                                                      \
+                             .doc = about,                                                         \
+                             .attr_size = sizeof(conv_attr),                                       \
+                             .infer = id##_infer,                                                  \
+                             .vjp = id##_vjp,                                                      \
+                             .lower = id##_lower,                                                  \
+                             .attach = ATTACH_AFTER,                                               \
+                             .ref = id##_ref,                                                      \
+                             .cases = id##_cases,                                                  \
+                             .smooth = true};
+DESCRIPTOR(conv, ANY_DTYPE,
+           "x [N, C, ...], w [O, C / groups, ...] -> y [N, O, ...] over 1 to 3 axes; f32, or i32 "
+           "of integers, which wraps around")
+DESCRIPTOR(conv_input, OWN_DTYPES,
+           "y [N, O, ...], w [O, C / groups, ...] -> conv's gradient of x; f32")
+DESCRIPTOR(conv_weight, OWN_DTYPES, "x [N, C, ...], y [N, O, ...] -> conv's gradient of w; f32")

@@ -1,4 +1,4 @@
-/* Tensors from numbers: full, arange. */
+/* Tensors from numbers: full, arange, linspace. */
 #include "ops/internal.h"
 #include "plan/lower.h"
 
@@ -103,8 +103,8 @@ node *op_arange(graph *g, mare_dtype t, double start, double step, int64_t n) {
         if (start != rint(start) || step != rint(step))
             return graph_fail(g, MARE_E_ARGUMENT, "arange: %s steps from %g by %g are fractions",
                               mare_dtype_name(t), start, step);
-        double least = t == MARE_I32 ? -2147483648.0 : 0.0;
-        double most = t == MARE_I32 ? 2147483647.0 : t == MARE_U8 ? 255.0 : 1.0;
+        double least, most;
+        dtype_limits(t, &least, &most);
         if (!(fmin(start, last) >= least && fmax(start, last) <= most))
             return graph_fail(g, MARE_E_RANGE, "arange: %g..%g does not fit %s", start, last,
                               mare_dtype_name(t));
@@ -122,6 +122,47 @@ node *op_arange(graph *g, mare_dtype t, double start, double step, int64_t n) {
     }
     return op_cast(g, y, t);
 }
+
+/* ---- linspace ----------------------------------------------------------------------------- */
+
+/* From both ends to the middle, so that both are exact; f32. */
+static node *linspace(graph *g, const char *call, double start, double end, int64_t n) {
+    static const char *const names[] = {"i", "start", "step", "end", "last"};
+    if (n < 0 || n > INT32_MAX)
+        return graph_fail(g, MARE_E_ARGUMENT, "%s: %lld steps", call, (long long)n);
+    double step = n > 1 ? (end - start) / (double)(n - 1) : 0;
+    node *nodes[] = {op_arange(g, MARE_F32, 0, 1, n), node_const(g, MARE_F32, start),
+                     node_const(g, MARE_F32, step), node_const(g, MARE_F32, n > 1 ? end : start),
+                     node_const(g, MARE_F32, (double)(n - 1))};
+    return op_expr(g, "where(i < 0.5 * last, start + i * step, end - (last - i) * step)", names,
+                   nodes, 5);
+}
+
+static bool call_linspace(graph *g, const call_value *v, node **out) {
+    node *x = linspace(g, "linspace", v[0].number, v[1].number, v[2].integer);
+    return (out[0] = op_cast(g, x, (mare_dtype)v[3].integer)) != NULL;
+}
+
+static bool call_logspace(graph *g, const call_value *v, node **out) {
+    node *x = linspace(g, "logspace", v[0].number, v[1].number, v[2].integer);
+    x = op_map2(g, "pow", node_const(g, MARE_F32, v[3].number), x);
+    return (out[0] = op_cast(g, x, (mare_dtype)v[4].integer)) != NULL;
+}
+
+static const call_arg linspace_args[] = {NEED_NUMBER("start"), NEED_NUMBER("stop"),
+                                         NEED_INTEGER("steps"), DTYPE_OPT("dtype", MARE_F32),
+                                         END_ARGS};
+static const call_arg logspace_args[] = {NEED_NUMBER("start"),         NEED_NUMBER("stop"),
+                                         NEED_INTEGER("steps"),        NUMBER_OPT("base", 10),
+                                         DTYPE_OPT("dtype", MARE_F32), END_ARGS};
+
+const op_call op_calls_create[] = {
+    {"linspace", "A number of steps from start to stop, both among them, evenly.", linspace_args,
+     NULL, call_linspace, OP_AT},
+    {"logspace", "base to the power of each number of linspace.", logspace_args, NULL,
+     call_logspace, OP_AT},
+    {0},
+};
 
 /* ---- Descriptors -------------------------------------------------------------------------- */
 
@@ -144,6 +185,16 @@ static node *full_bytes(graph *g, node **in) {
     shape s = shape_of(2, 3, 3);
     (void)in;
     return op_full(g, MARE_U8, &s, 200);
+}
+static node *full_bfloat(graph *g, node **in) {
+    shape s = shape_of(1, 7);
+    (void)in;
+    return op_full(g, MARE_BF16, &s, 1.0 / 3);
+}
+static node *full_signed(graph *g, node **in) {
+    shape s = shape_of(2, 3, 3);
+    (void)in;
+    return op_full(g, MARE_I8, &s, -100);
 }
 static node *full_bool(graph *g, node **in) {
     shape s = shape_of(1, 5);
@@ -171,30 +222,38 @@ static node *arange_bytes(graph *g, node **in) {
     (void)in;
     return op_arange(g, MARE_U8, 0, 1, 256);
 }
+static node *arange_signed(graph *g, node **in) {
+    (void)in;
+    return op_arange(g, MARE_I8, 127, -1, 256);
+}
 static node *arange_empty(graph *g, node **in) {
     (void)in;
     return op_arange(g, MARE_I32, 0, 1, 0);
 }
 
-static const op_case full_cases[] = {{.build = full_float},
-                                     {.build = full_half},
-                                     {.build = full_int},
-                                     {.build = full_bytes},
-                                     {.build = full_bool},
-                                     {.build = full_empty},
-                                     {0}};
-static const op_case arange_cases[] = {{.build = arange_float}, {.build = arange_half},
-                                       {.build = arange_int},   {.build = arange_bytes},
-                                       {.build = arange_empty}, {0}};
+static const op_case full_cases[] = {
+    {.build = full_float},  {.build = full_half},  {.build = full_int},
+    {.build = full_bytes},  {.build = full_bool},  {.build = full_bfloat},
+    {.build = full_signed}, {.build = full_empty}, {0}};
+static const op_case arange_cases[] = {{.build = arange_float},
+                                       {.build = arange_half},
+                                       {.build = arange_int},
+                                       {.build = arange_bytes},
+                                       {.build = arange_signed},
+                                       {.build = arange_empty},
+                                       {0}};
 
 const op op_desc_full = {.name = "full",
+                         .at = OP_HERE,
                          .doc = "One value everywhere.",
                          .attr_size = sizeof(create_attr),
                          .infer = create_infer,
                          .lower = full_lower,
+                         .constant = true,
                          .ref = full_ref,
                          .cases = full_cases};
 const op op_desc_arange = {.name = "arange",
+                           .at = OP_HERE,
                            .doc = "start + i step for i in 0..n-1.",
                            .attr_size = sizeof(create_attr),
                            .infer = create_infer,

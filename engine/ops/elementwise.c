@@ -2,7 +2,6 @@
 #include "graph/expr.h"
 #include "ops/internal.h"
 #include "ops/row.h"
-#include "plan/lower.h"
 
 #include <string.h>
 
@@ -27,7 +26,9 @@ static mare_dtype promoted(const node *n, int first) {
     for (int i = first; i < n->n_in; i++) {
         const node *c = n->in[i];
         if (!node_is_const(c) || dtype_is_float(t)) continue;
-        bool fits = t == MARE_U8 && c->lo >= 0 && c->hi <= 255;
+        double least, most;
+        dtype_limits(t, &least, &most);
+        bool fits = t != MARE_BOOL && (double)c->lo >= least && (double)c->hi <= most;
         if (dtype_is_float(c->dtype))
             t = MARE_F32;
         else if (!fits)
@@ -88,22 +89,26 @@ static bool row_vjp(graph *g, node *n, node *gy, node **gx) {
 
 /* Does the result wrap at 8 bits? Casts saturate; arithmetic does not. */
 static bool wraps_bytes(const node *n) {
-    return n->dtype == MARE_U8 && row_of(n)->kind != SELECT;
+    return (n->dtype == MARE_U8 || n->dtype == MARE_I8) && row_of(n)->kind != SELECT;
 }
 
-static mare_status row_lower(lowering *l, const node *n, const operand *in, const operand *out) {
+/* The low 8 bits of y, as u8 or i8 read them. */
+static double wrapped(const node *n, double y) {
+    int32_t low = (int32_t)y & 255;
+    return n->dtype == MARE_I8 && low > 127 ? low - 256 : low;
+}
+
+static mare_status row_element(const node *n, const char *const *in, mare_dtype *compute,
+                               text *glsl, mare_error *e) {
+    *compute = row_compute(n);
+    if (!glsl) return MARE_OK;
     arena mem = {0};
-    text glsl = {0};
     const expr *x;
-    mare_dtype compute = row_compute(n);
-    mare_status s = expr_parse(row_of(n)->expr, row_names, n->n_in, &mem, &x, l->error);
-    if (s == MARE_OK && wraps_bytes(n)) text_add(&glsl, "255 & ");
-    if (s == MARE_OK) s = expr_glsl(x, compute, row_names, &glsl, l->error);
-    if (s == MARE_OK) {
-        const char *body = lower_text(l, "%s", text_str(&glsl));
-        s = body ? lower_map(l, body, compute, in, n->n_in, out) : lower_error(l);
-    }
-    text_free(&glsl);
+    mare_status s = expr_parse(row_of(n)->expr, row_names, n->n_in, &mem, &x, e);
+    bool wraps = wraps_bytes(n);
+    if (wraps) text_add(glsl, n->dtype == MARE_I8 ? "bitfieldExtract(" : "(255 & ");
+    if (!s) s = expr_glsl(x, *compute, in, glsl, e);
+    if (wraps) text_add(glsl, n->dtype == MARE_I8 ? ", 0, 8)" : ")");
     arena_free(&mem);
     return s;
 }
@@ -132,7 +137,7 @@ static void row_ref(const node *n, const double *const *in, double *out) {
                 v[i] = in[i][at];
             }
             double y = expr_value(x, compute, v);
-            out[k] = wraps_bytes(n) ? (double)((int32_t)y & 255) : y;
+            out[k] = wraps_bytes(n) ? wrapped(n, y) : y;
         }
     }
     arena_free(&mem);
@@ -190,15 +195,29 @@ static node *twisted(graph *g, node *a) {
 
 #define CASES_FLOAT(id, n, lo, hi)                                                                 \
     SHAPED_##n(build_##id, twist_##id, lo, hi, MARE_F32) TYPED_##n(build_##id, lo, hi, MARE_F16)   \
-        TYPED_##n(build_##id, 0, 1, MARE_I32)
+        TYPED_##n(build_##id, lo, hi, MARE_BF16) TYPED_##n(build_##id, 0, 1, MARE_I32)             \
+            TYPED_##n(build_##id, 0, 1, MARE_I8)
 #define CASES_INTEGER(id, n, lo, hi)                                                               \
     SHAPED_##n(build_##id, twist_##id, lo, hi, MARE_I32) TYPED_##n(build_##id, lo, hi, MARE_U8)    \
-        TYPED_##n(build_##id, 0, 1, MARE_BOOL)
+        TYPED_##n(build_##id, -100, 100, MARE_I8) TYPED_##n(build_##id, 0, 1, MARE_BOOL)
 #define CASES_NUMBER(id, n, lo, hi)                                                                \
     SHAPED_##n(build_##id, twist_##id, lo, hi, MARE_F32) TYPED_##n(build_##id, lo, hi, MARE_F16)   \
-        TYPED_##n(build_##id, -100, 100, MARE_I32) TYPED_##n(build_##id, 0, 255, MARE_U8)          \
-            TYPED_##n(build_##id, 0, 1, MARE_BOOL)
+        TYPED_##n(build_##id, lo, hi, MARE_BF16) TYPED_##n(build_##id, -100, 100, MARE_I32)        \
+            TYPED_##n(build_##id, 0, 255, MARE_U8) TYPED_##n(build_##id, -128, 127, MARE_I8)       \
+                TYPED_##n(build_##id, 0, 1, MARE_BOOL)
 #define CASES_COMPARE(id, n, lo, hi) CASES_NUMBER(id, n, lo, hi)
+#define ORDER_CASE(f, a, b, lo, hi)                                                                \
+    {.n_in = 2,                                                                                    \
+     .in = SHAPES(a, b),                                                                           \
+     .build = f,                                                                                   \
+     .dtype = {MARE_I32},                                                                          \
+     .lo_in = {2, lo},                                                                             \
+     .hi_in = {5, hi}},
+#define CASES_ORDER(id, n, lo, hi)                                                                 \
+    ORDER_CASE(build_##id, SHAPE0, SHAPE0, lo, hi)                                                 \
+    ORDER_CASE(build_##id, SHAPE2(3, 5), SHAPE2(3, 5), lo, hi)                                     \
+    ORDER_CASE(build_##id, SHAPE3(4, 1, 3), SHAPE2(5, 1), lo, hi)                                  \
+    ORDER_CASE(twist_##id, SHAPE2(4, 7), SHAPE2(7, 4), lo, hi)
 #define RATIO_CASE(f, a, b)                                                                        \
     {.n_in = 2, .in = SHAPES(a, b), .build = f, .lo_in = {-8.8, 3.1}, .hi_in = {-8.2, 3.9}},
 #define CASES_RATIO(id, n, lo, hi)                                                                 \
@@ -209,6 +228,7 @@ static node *twisted(graph *g, node *a) {
     RATIO_CASE(twist_##id, SHAPE2(4, 7), SHAPE2(7, 4))                                             \
     TYPED_2(build_##id, -100, 100, MARE_I32)                                                       \
     TYPED_2(build_##id, 0, 255, MARE_U8)                                                           \
+    TYPED_2(build_##id, -128, 127, MARE_I8)                                                        \
     TYPED_2(build_##id, 0, 1, MARE_BOOL)
 /* With conditions of both kinds. */
 #define CASES_SELECT(id, n, low, high)                                                             \
@@ -229,14 +249,23 @@ static node *twisted(graph *g, node *a) {
 
 /* ---- The table ---------------------------------------------------------------------------- */
 
+#define ROW_DTYPES_NUMBER ANY_DTYPE
+#define ROW_DTYPES_FLOAT ANY_DTYPE
+#define ROW_DTYPES_INTEGER INTEGER_DTYPES
+#define ROW_DTYPES_COMPARE ANY_DTYPE
+#define ROW_DTYPES_SELECT ANY_DTYPE
+#define ROW_DTYPES_ORDER ANY_DTYPE
+#define ROW_DTYPES_RATIO ANY_DTYPE
 #define GRAD(...)                                                                                  \
     { __VA_ARGS__ }
 #define ROW(id, n, kind, expr, grads, lo, hi, is_smooth, about)                                    \
     const row row_##id = {{.name = #id,                                                            \
+                           .at = OP_HERE,                                                          \
+                           .dtypes = ROW_DTYPES_##kind,                                            \
                            .doc = about,                                                           \
                            .infer = row_infer,                                                     \
                            .vjp = row_vjp,                                                         \
-                           .lower = row_lower,                                                     \
+                           .element = row_element,                                                 \
                            .ref = row_ref,                                                         \
                            .cases = cases_##id,                                                    \
                            .smooth = is_smooth},                                                   \
@@ -257,6 +286,17 @@ int op_map_arity(const op *o) {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (&rows[i]->op == o) return rows[i]->inputs;
     return 0;
+}
+
+bool op_has_gradient(const op *o) {
+    if (!op_map_arity(o)) return o->vjp != NULL;
+    const row *r = (const row *)(const void *)o;
+    return r->grad[0] || r->grad[1] || r->grad[2];
+}
+
+const char *op_no_gradient(const op *o) {
+    if (op_has_gradient(o)) return NULL;
+    return op_map_arity(o) ? "it is constant between its jumps" : o->no_gradient;
 }
 
 /* ---- Builders ----------------------------------------------------------------------------- */
@@ -291,8 +331,7 @@ node *op_map3(graph *g, const char *name, node *a, node *b, node *c) {
     return op_map(g, name, in, 3);
 }
 
-/* A constant in the narrowest dtype that holds it: i32 for whole numbers. */
-static node *constant(graph *g, double v) {
+node *op_constant(graph *g, double v) {
     bool whole = v >= -2147483648.0 && v <= 2147483647.0 && v == (double)(int32_t)v;
     return node_const(g, whole ? MARE_I32 : MARE_F32, v);
 }
@@ -300,7 +339,7 @@ static node *constant(graph *g, double v) {
 node *op_map_scalar(graph *g, const char *name, node *a, double b) {
     if (!a) return NULL;
     return op_map2(g, name, a,
-                   dtype_is_float(a->dtype) ? node_const(g, MARE_F32, b) : constant(g, b));
+                   dtype_is_float(a->dtype) ? node_const(g, MARE_F32, b) : op_constant(g, b));
 }
 
 /* ---- The row language as graph nodes ------------------------------------------------------ */
@@ -318,7 +357,8 @@ static node *build(graph *g, const expr *x, node *const *nodes, node **made) {
     if (x->kind == EXPR_NAME) {
         y = nodes[x->name];
     } else if (!has_names(x) && expr_check(x, MARE_F32, NULL) == MARE_OK) {
-        y = constant(g, expr_value(x, MARE_F32, NULL));
+        y = op_constant(g, expr_value(x, MARE_F32, NULL));
+        if (y) y->literal = true;
     } else {
         node *in[EXPR_MAX_ARGS];
         for (int i = 0; i < x->n; i++) {

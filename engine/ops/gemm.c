@@ -14,7 +14,7 @@ static int64_t gemm_m(const gemm *g) {
 }
 
 static int64_t gemm_k(const gemm *g) {
-    return product(g->k_size, GEMM_DIGITS);
+    return product(g->k_size, GEMM_K_DIGITS);
 }
 
 /* ---- Fewer digits ------------------------------------------------------------------------- */
@@ -67,10 +67,11 @@ static void simplify(gemm *g, int64_t lanes) {
         drop(batch, 4, i, g->batches--);
         digits = merge_digits(m, 3, GEMM_DIGITS);
     }
-    merge_digits(k, 3, GEMM_DIGITS);
+    merge_digits(k, 3, GEMM_K_DIGITS);
     if (g->n * 2 <= lanes && g->m_size[0] > g->n && digits <= 1) {
         gemm t = *g;
         g->a = t.b, g->b = t.a;
+        g->a_at = t.b_at, g->b_at = t.a_at;
         g->m_size[0] = t.n, g->m_a[0] = t.n_b, g->m_o[0] = t.n_o;
         g->n = t.m_size[0], g->n_b = t.m_a[0], g->n_o = t.m_o[0];
         memcpy(g->k_a, t.k_b, sizeof g->k_a);
@@ -97,14 +98,19 @@ static int64_t slices_wanted(const gemm *g, const dev_caps *caps) {
     if (cpu && slices < k / CACHED_K) slices = k / CACHED_K;
     int64_t most = SLICE_BYTES / 4 / (m * g->n * batches);
     if (slices > most) slices = most;
-    return operand_contiguous(&g->o) ? slices : 1;
+    return !g->part && operand_contiguous(&g->o) ? slices : 1;
 }
 
-/* Outermost digits of k a slice. With few tiles and a long k the sum is cut into slices, which
- * another launch adds up. */
+/* Steps of k's outer digits, the third and the fourth. */
+static int64_t outer_steps(const gemm *g) {
+    return g->k_size[2] * g->k_size[3];
+}
+
+/* Outer steps of k a slice. With few tiles and a long k the sum is cut into slices, which another
+ * launch adds up. */
 static int64_t cut_k(gemm *g, const dev_caps *caps) {
     int64_t k = gemm_k(g), slices = slices_wanted(g, caps);
-    int outer = GEMM_DIGITS - 1;
+    int outer = GEMM_K_DIGITS - 1;
     while (outer > 0 && g->k_size[outer] == 1)
         outer--;
     if (slices < 2) {
@@ -117,7 +123,7 @@ static int64_t cut_k(gemm *g, const dev_caps *caps) {
         g->k_size[0] = part;
         return 1;
     }
-    /* The middle digit moves outward, so that the outermost one is always the third. */
+    /* The middle digit moves outward, so that there is an outer one. */
     if (outer == 1) {
         g->k_size[2] = g->k_size[1];
         g->k_a[2] = g->k_a[1];
@@ -125,7 +131,8 @@ static int64_t cut_k(gemm *g, const dev_caps *caps) {
         g->k_size[1] = 1;
         g->k_a[1] = g->k_b[1] = 0;
     }
-    return slices > g->k_size[2] ? 1 : (g->k_size[2] + slices - 1) / slices;
+    int64_t steps = outer_steps(g);
+    return slices > steps ? 1 : (steps + slices - 1) / slices;
 }
 
 /* ---- Which neighbours can be loaded at once ----------------------------------------------- */
@@ -135,7 +142,7 @@ typedef struct form {
     int64_t m, k;
     int a_pair, b_pair;  /* two at once: 0 no, 1 along k, 2 along m or n */
     bool a_four, b_four; /* four at once along m or n */
-    bool k_digits;
+    int k_digits;        /* 0: one digit of k; 1: up to three; 2: four */
 } form;
 
 static bool all_divide(const int64_t *size, const int64_t *stride, int from, int n, int64_t by) {
@@ -150,13 +157,13 @@ static bool a_groups(const gemm *g, const form *f, uint32_t first, bool along_m,
     return first % by == 0 && stride[0] == 1 && size[0] % by == 0 &&
            (along_m ? f->m : f->k) % by == 0 &&
            all_divide(g->m_size, g->m_a, along_m ? 1 : 0, GEMM_DIGITS, by) &&
-           all_divide(g->k_size, g->k_a, along_m ? 0 : 1, GEMM_DIGITS, by) &&
+           all_divide(g->k_size, g->k_a, along_m ? 0 : 1, GEMM_K_DIGITS, by) &&
            all_divide(g->batch_size, g->batch_a, 0, g->batches, by);
 }
 
 static bool b_groups(const gemm *g, const form *f, uint32_t first, bool along_n, int64_t by) {
     bool aligned = first % by == 0 && all_divide(g->batch_size, g->batch_b, 0, g->batches, by) &&
-                   all_divide(g->k_size, g->k_b, along_n ? 0 : 1, GEMM_DIGITS, by);
+                   all_divide(g->k_size, g->k_b, along_n ? 0 : 1, GEMM_K_DIGITS, by);
     if (along_n) return aligned && g->n_b == 1 && g->n % by == 0;
     return aligned && g->k_b[0] == 1 && g->k_size[0] % by == 0 && f->k % by == 0 &&
            (g->n == 1 || g->n_b % by == 0);
@@ -168,7 +175,7 @@ static form form_of(const gemm *g, uint32_t a_first, uint32_t b_first, int64_t k
     f.b_pair = b_groups(g, &f, b_first, true, 2) ? 2 : b_groups(g, &f, b_first, false, 2) ? 1 : 0;
     f.a_four = a_groups(g, &f, a_first, true, 4);
     f.b_four = b_groups(g, &f, b_first, true, 4);
-    f.k_digits = g->k_size[1] > 1 || g->k_size[2] > 1;
+    f.k_digits = g->k_size[3] > 1 ? 2 : g->k_size[1] > 1 || g->k_size[2] > 1;
     return f;
 }
 
@@ -219,12 +226,17 @@ static mare_status offer(choice *c, const char *name, const char *shader, const 
     return MARE_OK;
 }
 
+/* What the kernels are told about the elements. */
+static const char *type_define(const gemm *g) {
+    return g->o.dtype == MARE_I32 ? "INTS 1\n" : "";
+}
+
 static mare_status offer_rows(choice *c, int rows, int columns, bool pairs) {
     bool wide = pairs && c->l->caps->has[DEV_INT64];
     return offer(c, lower_text(c->l, "rows%dx%d", rows, columns), "matmul/rows.comp",
-                 lower_text(c->l, "R %d\nC %d\nA_PAIR %d\nB_PAIR %d\n%s", rows, columns,
+                 lower_text(c->l, "R %d\nC %d\nA_PAIR %d\nB_PAIR %d\n%s%s", rows, columns,
                             pairs ? c->f->a_pair : 0, pairs ? c->f->b_pair : 0,
-                            wide ? "INT64 1\n" : ""),
+                            wide ? "INT64 1\n" : "", type_define(c->g)),
                  c->lanes, rows, columns * c->lanes);
 }
 
@@ -266,9 +278,9 @@ static mare_status offer_tiles(choice *c) {
                   "matmul/tile.comp",
                   lower_text(c->l,
                              "BM %d\nBN %d\nBK %d\nTM %d\nTN %d\nK_DIGITS %d\nA_VEC %d\n"
-                             "B_VEC %d\n",
+                             "B_VEC %d\n%s",
                              m, n, k, tiles[i].rows, tiles[i].columns, c->f->k_digits, c->f->a_four,
-                             c->f->b_four),
+                             c->f->b_four, type_define(c->g)),
                   threads, m, n);
     }
     return status;
@@ -289,11 +301,11 @@ static mare_status offer_all(choice *c) {
     if (c->x->flops < 2.0 * SMALL) return offer_rows(c, 2, 2, false);
     mare_status status = cpu ? offer_vectors(c) : offer_rows(c, 4, 2, false);
     if (!status && !cpu) status = offer_tiles(c);
-    c->x->tune_key =
-        lower_text(c->l, "%s/%lldx%lldx%lld/b%lld/a%d%d%d/b%d%d", c->g->family,
-                   (long long)power_of_two(c->f->m), (long long)power_of_two(c->g->n),
-                   (long long)power_of_two(c->f->k), (long long)power_of_two(c->outer),
-                   c->f->a_pair, c->f->a_four, c->f->k_digits, c->f->b_pair, c->f->b_four);
+    c->x->tune_key = lower_text(c->l, "%s/%s/%lldx%lldx%lld/b%lld/a%d%d%d/b%d%d", c->g->family,
+                                mare_dtype_name(c->g->o.dtype), (long long)power_of_two(c->f->m),
+                                (long long)power_of_two(c->g->n), (long long)power_of_two(c->f->k),
+                                (long long)power_of_two(c->outer), c->f->a_pair, c->f->a_four,
+                                c->f->k_digits, c->f->b_pair, c->f->b_four);
     return c->x->tune_key ? status : lower_error(c->l);
 }
 
@@ -322,8 +334,9 @@ static void push_params(launch *x, const gemm *g, const form *f, int64_t k_part,
     push_three(x, g->m_a, g->m_size[0]);
     push_three(x, g->m_o, g->m_size[1]);
     push(x, product(g->batch_size, g->batches));
-    for (int i = 0; i < 3; i++)
-        push(x, 0);
+    push(x, g->k_size[2]);
+    push(x, g->k_a[3]);
+    push(x, g->k_b[3]);
     for (int i = 0; i < GEMM_BATCH; i++) {
         bool used = i < g->batches;
         push(x, used ? g->batch_size[i] : 1);
@@ -333,21 +346,29 @@ static void push_params(launch *x, const gemm *g, const form *f, int64_t k_part,
     }
 }
 
+/* Each element of the result is written, once, as a program that is attached to it asks for. */
+static bool writes_all(const gemm *g) {
+    return !g->part && operand_contiguous(&g->o) &&
+           gemm_m(g) * g->n * product(g->batch_size, g->batches) == shape_count(&g->o.shape);
+}
+
 static mare_status add_slices(lowering *l, const operand *parts, int64_t slices,
                               const operand *out) {
-    launch *x = lower_launch(l, "matmul/slices.comp", "");
+    launch *x =
+        lower_launch(l, "matmul/slices.comp", out->dtype == MARE_I32 ? "T int\n" : "T float\n");
     if (!x) return lower_error(l);
-    uint32_t from, to, workgroup = lower_workgroup(l);
+    uint32_t from, to = 0, workgroup = lower_workgroup(l);
     int64_t count = shape_count(&out->shape);
     mare_status status = launch_bind(l, x, parts, READ, &from);
-    if (!status) status = launch_bind(l, x, out, WRITE, &to);
+    if (!status && !out->after) status = launch_bind(l, x, out, WRITE, &to);
     if (status) return status;
     launch_spec(x, workgroup);
     launch_u32(x, (uint32_t)count);
     launch_u32(x, (uint32_t)slices);
     launch_u32(x, from);
     launch_u32(x, to);
-    return launch_groups(l, x, ((uint64_t)count + workgroup - 1) / workgroup);
+    status = launch_attach(l, x, NULL, out);
+    return status ? status : launch_groups(l, x, ((uint64_t)count + workgroup - 1) / workgroup);
 }
 
 /* Lanes of the register kernel: one SIMD vector of a CPU, or enough to fill a GPU's. */
@@ -362,7 +383,7 @@ mare_status gemm_lower(lowering *l, const gemm *given) {
     int64_t lanes = lanes_of(l), m = gemm_m(&g), k = gemm_k(&g);
     if (m == 0 || g.n == 0 || product(g.batch_size, g.batches) == 0) return MARE_OK;
     if (k == 0) { /* no digit may be empty in the kernel's eyes */
-        for (int i = 0; i < GEMM_DIGITS; i++)
+        for (int i = 0; i < GEMM_K_DIGITS; i++)
             g.k_size[i] = 1;
     }
     simplify(&g, lanes);
@@ -372,19 +393,23 @@ mare_status gemm_lower(lowering *l, const gemm *given) {
                          "%s: a product of %lld x %lld x %lld is more than 2147483647 along one "
                          "side",
                          l->node->op->name, (long long)m, (long long)g.n, (long long)k);
-    int64_t k_part = cut_k(&g, l->caps), slices = (g.k_size[2] + k_part - 1) / k_part;
+    int64_t k_part = cut_k(&g, l->caps), slices = (outer_steps(&g) + k_part - 1) / k_part;
+    if (!writes_all(&g)) g.o.after = NULL;
     operand target = g.o;
     if (slices > 1) {
         shape s = shape_of(2, slices, shape_count(&g.o.shape));
-        target = lower_scratch(l, MARE_F32, &s);
+        target = lower_scratch(l, g.o.dtype, &s);
     }
-    uint32_t first[3];
+    uint32_t first[3] = {0};
     launch *x = lower_launch(l, NULL, NULL);
     if (!x) return lower_error(l);
     mare_status status = launch_bind(l, x, &g.a, READ, &first[0]);
     if (!status) status = launch_bind(l, x, &g.b, READ, &first[1]);
-    if (!status) status = launch_bind(l, x, &target, WRITE, &first[2]);
+    if (!status && !target.after) status = launch_bind(l, x, &target, WRITE, &first[2]);
     if (status) return status;
+    first[0] += (uint32_t)g.a_at;
+    first[1] += (uint32_t)g.b_at;
+    first[2] += (uint32_t)g.o_at;
     form f = form_of(&g, first[0], first[1], k);
     push_params(x, &g, &f, k_part, slices, first);
     choice c = {.l = l,
@@ -395,6 +420,13 @@ mare_status gemm_lower(lowering *l, const gemm *given) {
                 .lanes = lanes,
                 .end = &x->variants};
     status = offer_all(&c);
+    if (!status) status = launch_attach(l, x, NULL, &target);
     if (!status && slices > 1) status = add_slices(l, &target, slices, &g.o);
     return status;
+}
+
+double gemm_ref_add(mare_dtype t, double sum, double x, double y) {
+    if (t != MARE_I32) return sum + x * y;
+    uint32_t product = (uint32_t)(int32_t)x * (uint32_t)(int32_t)y;
+    return (double)(int32_t)((uint32_t)(int32_t)sum + product);
 }

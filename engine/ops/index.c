@@ -1,24 +1,26 @@
-/* Indexing with tensors: take, its gradient, one_hot. Indices are 0-based. A range that is not
+/* Indexing with tensors: take, gather, one_hot. Indices are 0-based. A range that is not
  * known to fit is refused here, so the kernels only stay within memory and never meet a wrong
  * index. */
-#include "ops/internal.h"
-#include "ops/ops.h"
+#include "ops/indexing.h"
+#include "ops/loop.h"
 #include "plan/lower.h"
 
 #include <string.h>
 
-/* The index as i32, when every value is known to lie in 0..limit-1. */
-static node *checked_index(graph *g, const char *call, node *index, int64_t limit) {
+node *op_checked_index(graph *g, const char *call, node *index, int64_t limit) {
     if (!index) return NULL;
     mare_dtype t = index->dtype;
-    if (t != MARE_I32 && t != MARE_U8 && t != MARE_BOOL)
-        return graph_fail(g, MARE_E_DTYPE, "%s: indices are i32 or u8, not %s", call,
+    if (dtype_is_float(t))
+        return graph_fail(g, MARE_E_DTYPE, "%s: indices are integers, not %s", call,
                           mare_dtype_name(t));
     int64_t lo = index->lo, hi = index->hi;
-    if (lo > hi && t != MARE_I32) {
-        lo = 0;
-        hi = t == MARE_BOOL ? 1 : 255;
-        if (hi >= limit) lo = hi + 1; /* the type alone does not tell */
+    if (lo > hi) {
+        double least, most;
+        dtype_limits(t, &least, &most);
+        if (least >= 0 && most < (double)limit) { /* the type alone tells */
+            lo = 0;
+            hi = (int64_t)most;
+        }
     }
     if (shape_count(&index->shape) > 0) {
         if (lo > hi)
@@ -29,7 +31,12 @@ static node *checked_index(graph *g, const char *call, node *index, int64_t limi
             return graph_fail(g, MARE_E_RANGE, "%s: index %lld is outside 0..%lld", call,
                               (long long)(lo < 0 ? lo : hi), (long long)(limit - 1));
     }
-    return op_cast(g, index, MARE_I32);
+    node *n = op_cast(g, index, MARE_I32);
+    if (n && n->lo > n->hi) {
+        n->lo = lo;
+        n->hi = hi;
+    }
+    return n;
 }
 
 /* ---- take --------------------------------------------------------------------------------- */
@@ -37,6 +44,7 @@ static node *checked_index(graph *g, const char *call, node *index, int64_t limi
 typedef struct take_attr {
     int64_t rows; /* size of the axis that is indexed */
     int64_t axis;
+    int64_t distinct; /* of gather: no place of a row is taken twice */
 } take_attr;
 
 /* `from` with the axes axis.. (count of them) replaced by those of `by`. */
@@ -51,18 +59,22 @@ static shape replace_axes(const shape *from, int axis, int count, const shape *b
     return s;
 }
 
-/* How both kernels see their tensors: table [outer, rows, inner], picked [outer, picks, inner]. */
-typedef struct layout {
-    int64_t outer, rows, picks, inner;
-} layout;
-
-static layout layout_of(const shape *table, int64_t axis, const shape *index) {
-    layout y = {1, table->dim[axis], shape_count(index), 1};
+index_layout index_layout_of(const shape *table, int64_t axis, int64_t picks) {
+    index_layout y = {1, table->dim[axis], picks, 1};
     for (int i = 0; i < axis; i++)
         y.outer *= table->dim[i];
     for (int i = (int)axis + 1; i < table->rank; i++)
         y.inner *= table->dim[i];
     return y;
+}
+
+/* Of take and gather: whose index has a row's elements each. */
+static index_layout layout_of(const node *n) {
+    const take_attr *at = OP_ATTR(take_attr, n);
+    const shape *index = &n->in[1]->shape;
+    bool each = n->op == &op_desc_gather;
+    return index_layout_of(&n->in[0]->shape, at->axis,
+                           each ? index->dim[at->axis] : shape_count(index));
 }
 
 static bool take_infer(graph *g, node *n) {
@@ -73,40 +85,102 @@ static bool take_infer(graph *g, node *n) {
     return true;
 }
 
-static node *take_grad(graph *g, node *gy, node *index, const take_attr *at);
-
+/* The axes of the index become one: a list. */
 static bool take_vjp(graph *g, node *n, node *gy, node **gx) {
-    return (gx[0] = take_grad(g, gy, n->in[1], OP_ATTR(take_attr, n))) != NULL;
+    const take_attr *at = OP_ATTR(take_attr, n);
+    shape list = shape_of(1, shape_count(&n->in[1]->shape));
+    shape s = replace_axes(&n->shape, (int)at->axis, n->in[1]->shape.rank, &list);
+    node *index = op_reshape(g, n->in[1], &list);
+    gx[0] = op_scatter_into(g, FOLD_SUM, op_reshape(g, gy, &s), index, (int)at->axis, at->rows);
+    return gx[0] != NULL;
 }
 
-static mare_status take_lower(lowering *l, const node *n, const operand *in, const operand *out) {
-    layout y = layout_of(&n->in[0]->shape, OP_ATTR(take_attr, n)->axis, &n->in[1]->shape);
-    if (shape_count(&n->shape) == 0) return MARE_OK;
-    operand table, index;
-    mare_status s = lower_contiguous(l, &in[0], &table);
-    if (!s) s = lower_contiguous(l, &in[1], &index);
-    if (s) return s;
-    int64_t wide = y.inner % 4 == 0 && operand_contiguous(out) ? 4 : 1;
-    launch *k = lower_launch(l, "index/take.comp", wide == 4 ? "WORD uvec4\n" : "WORD uint\n");
+/* A take or gather of row-major tensors, or a part of one. */
+typedef struct take_job {
+    operand table, index, out; /* where they begin; the layout tells their sizes */
+    index_layout y;
+    int64_t row, limit; /* which row of the whole table is the first here; rows of the whole */
+    bool each;          /* an index for each element */
+} take_job;
+
+/* The operands as lists of the elements that the job has to do with. */
+static void take_lists(take_job *j) {
+    const index_layout *y = &j->y;
+    int64_t picked = y->outer * y->picks * y->inner;
+    int64_t sizes[] = {y->outer * y->rows * y->inner, j->each ? picked : y->picks, picked};
+    operand *lists[] = {&j->table, &j->index, &j->out};
+    for (int i = 0; i < 3; i++) {
+        lists[i]->shape = shape_of(1, sizes[i]);
+        lists[i]->view.stride[0] = 1;
+    }
+}
+
+static mare_status take_emit(lowering *l, const take_job *j) {
+    const index_layout *y = &j->y;
+    bool four = !j->each && y->inner % 4 == 0 && j->table.view.offset % 4 == 0 &&
+                j->out.view.offset % 4 == 0;
+    uint32_t wg = lower_workgroup(l), first[3] = {0}, wide = four ? 4 : 1;
+    launch *k =
+        lower_launch(l, "index/take.comp",
+                     lower_text(l, "WORD %s\n%s%s", four ? "uvec4" : "uint",
+                                j->each ? "EACH 1\n" : "", y->rows < j->limit ? "PART 1\n" : ""));
     if (!k) return lower_error(l);
-    uint32_t wg = lower_workgroup(l), first[3] = {0};
     launch_spec(k, wg);
-    s = launch_bind(l, k, &table, READ, &first[0]);
-    if (!s) s = launch_bind(l, k, &index, READ, &first[1]);
-    if (!s) s = launch_bind(l, k, out, WRITE, &first[2]);
+    mare_status s = launch_bind(l, k, &j->table, READ, &first[0]);
+    if (!s) s = launch_bind(l, k, &j->index, READ, &first[1]);
+    if (!s) s = launch_bind(l, k, &j->out, WRITE, &first[2]);
     if (s) return s;
-    uint64_t count = (uint64_t)(shape_count(&n->shape) / wide);
+    uint64_t count = (uint64_t)shape_count(&j->out.shape) / wide;
     launch_u32(k, (uint32_t)count);
-    launch_u32(k, (uint32_t)y.rows);
-    launch_u32(k, (uint32_t)y.picks);
-    launch_u32(k, (uint32_t)(y.inner / wide));
-    for (int i = 0; i < 3; i++)
-        launch_u32(k, first[i]);
+    launch_u32(k, (uint32_t)y->rows);
+    launch_u32(k, (uint32_t)y->picks);
+    launch_u32(k, (uint32_t)y->inner / wide);
+    launch_u32(k, first[0] / wide);
+    launch_u32(k, first[1]);
+    launch_u32(k, first[2] / wide);
+    launch_u32(k, (uint32_t)j->row);
+    launch_u32(k, (uint32_t)j->limit);
     return launch_groups(l, k, (count + wg - 1) / wg);
 }
 
+/* Halves what the device cannot bind at once: the outer axis, then the picks, the rows of the
+ * table, and at last what is picked, of which there is only one by then. */
+static mare_status take_run(lowering *l, take_job j) {
+    take_lists(&j);
+    index_layout *y = &j.y;
+    bool picked = loop_fits(l, &j.out) && loop_fits(l, &j.index), table = loop_fits(l, &j.table);
+    int64_t *axis = y->outer > 1              ? &y->outer
+                    : y->picks > 1 && !picked ? &y->picks
+                    : y->rows > 1             ? &y->rows
+                                              : &y->inner;
+    if ((picked && table) || *axis == 1) return take_emit(l, &j);
+    int64_t behind = *axis - *axis / 2;
+    *axis /= 2;
+    mare_status s = take_run(l, j);
+    if (s) return s;
+    take_lists(&j); /* what the first half has done with */
+    if (axis == &y->rows)
+        j.row += y->rows;
+    else
+        j.out.view.offset += shape_count(&j.out.shape);
+    if (axis == &y->picks || (j.each && axis != &y->rows))
+        j.index.view.offset += shape_count(&j.index.shape);
+    if (axis != &y->picks) j.table.view.offset += shape_count(&j.table.shape);
+    *axis = behind;
+    return take_run(l, j);
+}
+
+static mare_status take_lower(lowering *l, const node *n, const operand *in, const operand *out) {
+    if (shape_count(&n->shape) == 0) return MARE_OK;
+    take_job j = {.out = *out, .y = layout_of(n), .each = n->op == &op_desc_gather};
+    j.limit = j.y.rows;
+    mare_status s = lower_contiguous(l, &in[0], &j.table);
+    if (!s) s = lower_contiguous(l, &in[1], &j.index);
+    return s ? s : take_run(l, j);
+}
+
 static void take_ref(const node *n, const double *const *in, double *out) {
-    layout y = layout_of(&n->in[0]->shape, OP_ATTR(take_attr, n)->axis, &n->in[1]->shape);
+    index_layout y = layout_of(n);
     for (int64_t o = 0; o < y.outer; o++)
         for (int64_t j = 0; j < y.picks; j++)
             for (int64_t c = 0; c < y.inner; c++)
@@ -142,7 +216,9 @@ static const op_case take_cases[] = {
     INDEX_CASE(3, DIMS(3, 6, 4), 2, DIMS(2, 2), 6, take1_case, MARE_F32, MARE_U8),
     INDEX_CASE(3, DIMS(3, 6, 1), 0, DIMS(0), 6, take1_case, MARE_F32, MARE_I32),
     INDEX_CASE(2, DIMS(5, 3), 1, DIMS(4), 5, take0_case, MARE_F16, MARE_I32),
+    INDEX_CASE(2, DIMS(5, 3), 1, DIMS(4), 5, take0_case, MARE_BF16, MARE_I8),
     INDEX_CASE(2, DIMS(5, 3), 1, DIMS(4), 5, take0_case, MARE_U8, MARE_I32),
+    INDEX_CASE(2, DIMS(5, 3), 1, DIMS(4), 5, take0_case, MARE_I8, MARE_I32),
     INDEX_CASE(1, DIMS(9), 1, DIMS(300), 9, take0_case, MARE_F32, MARE_I32),
     INDEX_CASE(2, DIMS(5, 3), 1, DIMS(0), 5, take0_case, MARE_F32, MARE_I32),
     INDEX_CASE(2, DIMS(5, 0), 1, DIMS(4), 5, take0_case, MARE_F32, MARE_I32),
@@ -152,6 +228,7 @@ static const op_case take_cases[] = {
 
 const op op_desc_take = {
     .name = "take",
+    .at = OP_HERE,
     .doc = "a, index (i32) -> the elements of a at the indices along an axis, index's axes in its "
            "place",
     .attr_size = sizeof(take_attr),
@@ -174,101 +251,85 @@ node *op_take(graph *g, node *a, node *index, int axis) {
         return graph_fail(g, MARE_E_SHAPE,
                           "take: %s at indices %s has more than the %d dimensions there can be",
                           shape_text(&a->shape, text), shape_text(&index->shape, more), MAX_DIMS);
-    node *in[2] = {op_words(g, a), checked_index(g, "take", index, a->shape.dim[x])};
-    take_attr at = {a->shape.dim[x], x};
+    node *in[2] = {op_words(g, a), op_checked_index(g, "take", index, a->shape.dim[x])};
+    take_attr at = {a->shape.dim[x], x, false};
     return op_cast(g, node_new(g, &op_desc_take, in, 2, &at), a->dtype);
 }
 
-/* ---- the gradient of take ----------------------------------------------------------------- */
+/* ---- gather ------------------------------------------------------------------------------- */
 
-static bool take_grad_infer(graph *g, node *n) {
+static bool gather_infer(graph *g, node *n) {
     (void)g;
-    const take_attr *at = OP_ATTR(take_attr, n);
-    shape row = {1, {at->rows}};
-    n->dtype = MARE_F32;
-    n->shape = replace_axes(&n->in[0]->shape, (int)at->axis, n->in[1]->shape.rank, &row);
+    op_same_value(n);
+    n->shape = n->in[1]->shape;
     return true;
 }
 
-static bool take_grad_vjp(graph *g, node *n, node *gy, node **gx) {
-    node *in[2] = {gy, n->in[1]};
-    return (gx[0] = node_new(g, &op_desc_take, in, 2, OP_ATTR(take_attr, n))) != NULL;
+static bool gather_vjp(graph *g, node *n, node *gy, node **gx) {
+    const take_attr *at = OP_ATTR(take_attr, n);
+    fold f = at->distinct ? FOLD_ONLY : FOLD_SUM;
+    gx[0] = op_scatter_into(g, f, gy, n->in[1], (int)at->axis, at->rows);
+    return gx[0] != NULL;
 }
 
-static mare_status take_grad_lower(lowering *l, const node *n, const operand *in,
-                                   const operand *out) {
-    layout y = layout_of(&n->shape, OP_ATTR(take_attr, n)->axis, &n->in[1]->shape);
-    if (shape_count(&n->shape) == 0) return MARE_OK;
-    operand picked, index;
-    mare_status s = lower_contiguous(l, &in[0], &picked);
-    if (!s) s = lower_contiguous(l, &in[1], &index);
-    if (s) return s;
-    uint32_t wg = lower_workgroup(l), first[3] = {0};
-    /* Reading the whole list for one element costs less than a group's rounds over it when the list
-     * or the rows are short. */
-    bool scan = y.inner * y.picks <= y.picks + 4 * (int64_t)wg;
-    launch *k = lower_launch(l, "index/take_grad.comp", scan ? "SCAN 1\n" : "");
-    if (!k) return lower_error(l);
-    launch_spec(k, wg);
-    s = launch_bind(l, k, &picked, READ, &first[0]);
-    if (!s) s = launch_bind(l, k, &index, READ, &first[1]);
-    if (!s) s = launch_bind(l, k, out, WRITE, &first[2]);
-    if (s) return s;
-    int64_t columns = (y.inner + wg - 1) / wg;
-    int64_t count = scan ? shape_count(&n->shape) : y.outer * y.rows * columns;
-    launch_u32(k, (uint32_t)count);
-    launch_u32(k, (uint32_t)y.rows);
-    launch_u32(k, (uint32_t)y.picks);
-    launch_u32(k, (uint32_t)y.inner);
-    launch_u32(k, (uint32_t)columns);
-    for (int i = 0; i < 3; i++)
-        launch_u32(k, first[i]);
-    return launch_groups(l, k, (uint64_t)(scan ? (count + wg - 1) / wg : count));
-}
-
-static void take_grad_ref(const node *n, const double *const *in, double *out) {
-    layout y = layout_of(&n->shape, OP_ATTR(take_attr, n)->axis, &n->in[1]->shape);
-    memset(out, 0, (size_t)shape_count(&n->shape) * sizeof *out);
-    const double *from = in[0];
+static void gather_ref(const node *n, const double *const *in, double *out) {
+    index_layout y = layout_of(n);
+    const double *index = in[1];
     for (int64_t o = 0; o < y.outer; o++)
         for (int64_t j = 0; j < y.picks; j++)
             for (int64_t c = 0; c < y.inner; c++)
-                out[(o * y.rows + (int64_t)in[1][j]) * y.inner + c] += *from++;
+                *out++ = in[0][(o * y.rows + (int64_t)*index++) * y.inner + c];
 }
 
-static node *take_grad_case(graph *g, node **in) {
-    return take_grad(g, in[0], in[1], &(take_attr){7, 0});
+/* As the calls do it. */
+static node *gather_case(graph *g, node **in, int axis) {
+    node *index = op_checked_index(g, "gather", in[1], in[0]->shape.dim[axis]);
+    return op_cast(g, op_gather(g, op_words(g, in[0]), index, axis), in[0]->dtype);
 }
 
-static node *take_grad1_case(graph *g, node **in) {
-    return take_grad(g, in[0], in[1], &(take_attr){5, 1});
+static node *gather0_case(graph *g, node **in) {
+    return gather_case(g, in, 0);
 }
 
-static const op_case take_grad_cases[] = {
-    INDEX_CASE(2, DIMS(6, 5), 1, DIMS(6), 7, take_grad_case, MARE_F32, MARE_I32),
-    INDEX_CASE(2, DIMS(40, 37), 1, DIMS(40), 7, take_grad_case, MARE_F32, MARE_I32),
-    INDEX_CASE(2, DIMS(9, 300), 1, DIMS(9), 7, take_grad_case, MARE_F32, MARE_I32),
-    INDEX_CASE(4, DIMS(2, 3, 4, 90), 2, DIMS(3, 4), 5, take_grad1_case, MARE_F32, MARE_I32),
-    INDEX_CASE(2, DIMS(9000, 3), 1, DIMS(9000), 7, take_grad_case, MARE_F32, MARE_I32),
-    INDEX_CASE(2, DIMS(0, 3), 1, DIMS(0), 7, take_grad_case, MARE_F32, MARE_I32),
+static node *gather1_case(graph *g, node **in) {
+    return gather_case(g, in, 1);
+}
+
+static const op_case gather_cases[] = {
+    INDEX_CASE(2, DIMS(7, 5), 2, DIMS(6, 5), 7, gather0_case, MARE_F32, MARE_I32),
+    INDEX_CASE(3, DIMS(3, 6, 4), 3, DIMS(3, 9, 4), 6, gather1_case, MARE_F32, MARE_I32),
+    INDEX_CASE(3, DIMS(3, 6, 40), 3, DIMS(3, 2, 40), 6, gather1_case, MARE_I32, MARE_I32),
+    INDEX_CASE(3, DIMS(3, 6, 4), 3, DIMS(3, 1, 4), 6, gather1_case, MARE_F32, MARE_I32),
+    INDEX_CASE(1, DIMS(9), 1, DIMS(300), 9, gather0_case, MARE_F32, MARE_I32),
+    INDEX_CASE(2, DIMS(5, 3), 2, DIMS(0, 3), 5, gather0_case, MARE_F32, MARE_I32),
     {0},
 };
 
-const op op_desc_take_grad = {
-    .name = "take_grad",
-    .doc = "gy, index (i32) -> gy's elements added up at the indices along an axis; f32",
+const op op_desc_gather = {
+    .name = "gather",
+    .at = OP_HERE,
+    .doc = "a, index (i32) -> for each element of index, the one of a at that place along an axis",
     .attr_size = sizeof(take_attr),
-    .infer = take_grad_infer,
-    .vjp = take_grad_vjp,
-    .lower = take_grad_lower,
-    .ref = take_grad_ref,
-    .cases = take_grad_cases,
+    .infer = gather_infer,
+    .vjp = gather_vjp,
+    .lower = take_lower,
+    .ref = gather_ref,
+    .cases = gather_cases,
     .smooth = true,
 };
 
-static node *take_grad(graph *g, node *gy, node *index, const take_attr *at) {
-    node *in[2] = {gy, index};
-    return node_new(g, &op_desc_take_grad, in, 2, at);
+static node *gather(graph *g, node *a, node *index, int axis, bool distinct) {
+    if (!a || !index) return NULL;
+    take_attr at = {a->shape.dim[axis], axis, distinct || index->shape.dim[axis] == 1};
+    return node_new(g, &op_desc_gather, (node *[]){a, index}, 2, &at);
+}
+
+node *op_gather(graph *g, node *a, node *index, int axis) {
+    return gather(g, a, index, axis, false);
+}
+
+node *op_gather_distinct(graph *g, node *a, node *index, int axis) {
+    return gather(g, a, index, axis, true);
 }
 
 /* ---- one_hot ------------------------------------------------------------------------------ */
@@ -276,7 +337,7 @@ static node *take_grad(graph *g, node *gy, node *index, const take_attr *at) {
 node *op_one_hot(graph *g, node *index, int64_t classes, mare_dtype t) {
     if (classes < 1)
         return graph_fail(g, MARE_E_ARGUMENT, "one_hot: %lld classes", (long long)classes);
-    node *i = op_unsqueeze(g, checked_index(g, "one_hot", index, classes), -1);
+    node *i = op_unsqueeze(g, op_checked_index(g, "one_hot", index, classes), -1);
     node *c = op_arange(g, MARE_I32, 0, 1, classes);
     return op_cast(g, op_map2(g, "eq", i, c), t);
 }

@@ -43,6 +43,43 @@ bool loop_fits(const lowering *l, const operand *o) {
     return (uint64_t)reach * mare_dtype_size(o->dtype) + 512 <= l->caps->binding;
 }
 
+rows rows_along(const operand *in, const operand *out, int axis) {
+    rows r = {.in = *in,
+              .out = *out,
+              .length = in->shape.dim[axis],
+              .in_step = in->view.stride[axis],
+              .out_length = out->shape.dim[axis],
+              .out_step = out->view.stride[axis]};
+    for (int d = 0; d < in->shape.rank; d++)
+        if (d != axis) loop_add(&r.kept, in->shape.dim[d], in->view.stride[d], out->view.stride[d]);
+    return r;
+}
+
+/* Halves the rows along their outermost axis until the device can bind them. */
+mare_status rows_lower(lowering *l, const rows *r, int64_t bytes,
+                       mare_status (*emit)(lowering *l, const rows *r)) {
+    loop from = {1, {r->length}, {r->in_step}, {0}}, to = {1, {r->out_length}, {0}, {r->out_step}};
+    operand in = loop_operand(&r->in, &r->kept, &from, true);
+    operand out = loop_operand(&r->out, &r->kept, &to, false);
+    uint64_t scratch = (uint64_t)(loop_count(&r->kept) * bytes);
+    bool fits = loop_fits(l, &in) && loop_fits(l, &out) && scratch <= l->caps->binding;
+    if (r->kept.rank == 0 || fits) return emit(l, r);
+    int64_t half = r->kept.dim[0] / 2;
+    for (int part = 0; part < 2; part++) {
+        rows p = *r;
+        p.kept.rank = 0;
+        for (int d = 0; d < r->kept.rank; d++) {
+            int64_t dim = d ? r->kept.dim[d] : part ? r->kept.dim[0] - half : half;
+            loop_add(&p.kept, dim, r->kept.in[d], r->kept.out[d]);
+        }
+        p.in.view.offset += part * half * r->kept.in[0];
+        p.out.view.offset += part * half * r->kept.out[0];
+        mare_status s = rows_lower(l, &p, bytes, emit);
+        if (s != MARE_OK) return s;
+    }
+    return MARE_OK;
+}
+
 void loop_words(launch *x, const loop *a, bool with_out) {
     for (int i = 0; i < a->rank; i++)
         launch_u32(x, (uint32_t)a->dim[i]);

@@ -17,6 +17,20 @@ int64_t loop_count(const loop *x);
 operand loop_operand(const operand *o, const loop *a, const loop *b, bool input);
 /* Does o fit one binding of the device, wherever its start falls? */
 bool loop_fits(const lowering *l, const operand *o);
+/* Rows along one axis: what is left of an op that works on each by itself. */
+typedef struct rows {
+    operand in, out;
+    loop kept; /* over the rows */
+    int64_t length, in_step;
+    int64_t out_length, out_step;
+} rows;
+
+/* The rows of in along an axis, and those of out. */
+rows rows_along(const operand *in, const operand *out, int axis);
+/* emit() for all rows, in parts that the device can bind: `bytes` are what it needs in one scratch
+ * buffer for a row, or 0. A row that does not fit is left to launch_bind() to refuse. */
+mare_status rows_lower(lowering *l, const rows *r, int64_t bytes,
+                       mare_status (*emit)(lowering *l, const rows *r));
 /* The loop as parameter words: sizes, input strides, output strides. */
 void loop_words(launch *x, const loop *a, bool with_out);
 /* Invocations of a workgroup that makes one result of `length` elements together. */

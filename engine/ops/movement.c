@@ -21,7 +21,7 @@ void op_same_value(node *n) {
     n->hi = n->in[0]->hi;
 }
 
-/* Elements are moved as they are; small integers pass through i32, f16 through f32. */
+/* Elements are moved as they are; small integers pass through i32, half floats through f32. */
 static mare_dtype copy_dtype(mare_dtype t) {
     return dtype_is_float(t) ? MARE_F32 : MARE_I32;
 }
@@ -152,6 +152,7 @@ static const op_case reshape_cases[] = {
 
 const op op_desc_reshape = {
     .name = "reshape",
+    .at = OP_HERE,
     .doc = "a [any shape] -> the same elements in another shape; any dtype",
     .attr_size = sizeof(reshape_attr),
     .infer = reshape_infer,
@@ -288,12 +289,15 @@ static const op_case permute_cases[] = {
     {1, {{3, {2, 0, 5}}}, -2, 2, permute_case, {MARE_F32}, {0}, {0}},
     {1, {{2, {33, 65}}}, -2, 2, transpose_case, {MARE_F32}, {0}, {0}},
     {1, {{2, {7, 3}}}, -2, 2, transpose_case, {MARE_F16}, {0}, {0}},
+    {1, {{2, {7, 3}}}, -2, 2, transpose_case, {MARE_BF16}, {0}, {0}},
+    {1, {{2, {7, 3}}}, -128, 127, transpose_case, {MARE_I8}, {0}, {0}},
     {1, {{2, {7, 3}}}, 0, 1, transpose_case, {MARE_BOOL}, {0}, {0}},
     {0},
 };
 
 const op op_desc_permute = {
     .name = "permute",
+    .at = OP_HERE,
     .doc = "a -> a with its axes in another order; any dtype",
     .attr_size = sizeof(permute_attr),
     .infer = permute_infer,
@@ -394,13 +398,16 @@ static node *expand_empty_case(graph *g, node **in) {
 static const op_case expand_cases[] = {
     {1, {{3, {3, 4, 1}}}, -2, 2, expand_case, {MARE_F32}, {0}, {0}},
     {1, {{2, {1, 5}}}, -2, 2, expand_case, {MARE_F16}, {0}, {0}},
+    {1, {{2, {1, 5}}}, -2, 2, expand_case, {MARE_BF16}, {0}, {0}},
     {1, {{2, {1, 3}}}, -2, 2, expand_empty_case, {MARE_F32}, {0}, {0}},
     {1, {{2, {1, 1}}}, 0, 255, expand_case, {MARE_U8}, {0}, {0}},
+    {1, {{2, {1, 1}}}, -128, 127, expand_case, {MARE_I8}, {0}, {0}},
     {0},
 };
 
 const op op_desc_expand = {
     .name = "expand",
+    .at = OP_HERE,
     .doc = "a -> a repeated along axes of size 1 and along new leading axes; any dtype",
     .attr_size = sizeof(expand_attr),
     .infer = expand_infer,
@@ -460,12 +467,15 @@ static const op_case contiguous_cases[] = {
     {1, {{2, {13, 9}}}, -2, 2, contiguous_case, {MARE_F32}, {0}, {0}},
     {1, {{3, {3, 9, 5}}}, -2, 2, contiguous_case, {MARE_F16}, {0}, {0}},
     {1, {{3, {3, 9, 5}}}, 0, 255, contiguous_case, {MARE_U8}, {0}, {0}},
+    {1, {{3, {3, 9, 5}}}, -2, 2, contiguous_case, {MARE_BF16}, {0}, {0}},
+    {1, {{3, {3, 9, 5}}}, -128, 127, contiguous_case, {MARE_I8}, {0}, {0}},
     {1, {{2, {0, 9}}}, -2, 2, contiguous_case, {MARE_F32}, {0}, {0}},
     {0},
 };
 
 const op op_desc_contiguous = {
     .name = "contiguous",
+    .at = OP_HERE,
     .doc = "a -> the same elements in row-major order in memory; any dtype",
     .infer = same_infer,
     .vjp = contiguous_vjp,
@@ -497,9 +507,10 @@ static const op_case detach_cases[] = {
     {0},
 };
 
-/* No vjp: that is its meaning. */
 const op op_desc_detach = {
     .name = "detach",
+    .no_gradient = "to have none is its purpose",
+    .at = OP_HERE,
     .doc = "a -> a, through which no gradient flows; any dtype",
     .infer = same_infer,
     .view = detach_view,

@@ -1,5 +1,4 @@
-/* Reductions: sum, prod, max, min, argmax, argmin as kernels; mean, var, std, logsumexp made of
- * them. */
+/* Reductions: sum, prod, max, min, argmax, argmin as kernels; mean and var made of them. */
 #include "ops/internal.h"
 #include "ops/loop.h"
 
@@ -132,12 +131,13 @@ static mare_status emit(lowering *l, const job *j, bool group, int64_t parts, co
                    pick ? "PICK 1\n" : "", kept->rank, j->gone.rank, words / 4);
     launch *x = defines ? lower_launch(l, "reduce/reduce.comp", defines) : NULL;
     if (!x) return lower_error(l);
-    uint32_t in_first, out_first, pick_first = 0;
+    uint32_t in_first = (uint32_t)j->in.view.offset, out_first = 0, pick_first = 0;
     operand in = loop_operand(&j->in, kept, &j->gone, true);
     loop pieces = {1, {parts}, {0}, {1}};
     operand out = loop_operand(to, kept, parts > 1 ? &pieces : NULL, false);
-    mare_status s = launch_bind(l, x, &in, READ, &in_first);
-    if (s == MARE_OK) s = launch_bind(l, x, &out, WRITE, &out_first);
+    mare_status s = MARE_OK;
+    if (!in.before) s = launch_bind(l, x, &in, READ, &in_first);
+    if (s == MARE_OK && !out.after) s = launch_bind(l, x, &out, WRITE, &out_first);
     if (s == MARE_OK && pick) s = launch_bind(l, x, j->candidates, READ, &pick_first);
     if (s != MARE_OK) return s;
     int64_t results = loop_count(kept), length = loop_count(&j->gone);
@@ -155,6 +155,8 @@ static mare_status emit(lowering *l, const job *j, bool group, int64_t parts, co
     loop_words(x, &j->gone, false);
     while (x->n_params < words)
         launch_u32(x, 0);
+    s = launch_attach(l, x, &in, &out);
+    if (s != MARE_OK) return s;
     uint64_t work = (uint64_t)(results * parts);
     return launch_groups(l, x, group ? work : (work + size - 1) / size);
 }
@@ -210,7 +212,10 @@ static mare_status halve(lowering *l, job *j) {
 static mare_status run(lowering *l, job *j) {
     operand in = loop_operand(&j->in, &j->kept, &j->gone, true);
     operand out = loop_operand(&j->out, &j->kept, NULL, false);
-    if (!loop_fits(l, &in) || !loop_fits(l, &out)) return halve(l, j);
+    if (!loop_fits(l, &in) || !loop_fits(l, &out)) {
+        j->out.after = NULL; /* which would take all results at once */
+        return halve(l, j);
+    }
     bool group = by_group(j);
     int64_t parts = part_count(j, group);
     if (parts == 1) return emit(l, j, group, 1, &j->out, &j->kept);
@@ -338,7 +343,7 @@ static bool bound_vjp(graph *g, node *n, node *gy, node **gx) {
 
 /* ---- Builders ----------------------------------------------------------------------------- */
 
-static bool all_axes(graph *g, const char *call, const node *a, uint32_t *axes) {
+bool op_all_axes(graph *g, const char *call, const node *a, uint32_t *axes) {
     char s[SHAPE_TEXT];
     uint32_t all = (1u << a->shape.rank) - 1u;
     if (*axes & ~all)
@@ -355,7 +360,7 @@ static node *widened(graph *g, node *a) {
 
 static node *reduce(graph *g, const op *o, node *a, uint32_t axes, bool keepdim) {
     char s[SHAPE_TEXT];
-    if (!a || !all_axes(g, o->name, a, &axes)) return NULL;
+    if (!a || !op_all_axes(g, o->name, a, &axes)) return NULL;
     node *wide = widened(g, a);
     if (!wide) return NULL;
     bool neutral = o == &op_desc_sum || o == &op_desc_prod;
@@ -375,12 +380,12 @@ static node *reduce(graph *g, const op *o, node *a, uint32_t axes, bool keepdim)
 /* f16 stays f16; sums and products of bool and u8 are i32. */
 node *op_sum(graph *g, node *a, uint32_t axes, bool keepdim) {
     node *y = reduce(g, &op_desc_sum, a, axes, keepdim);
-    return y && a->dtype == MARE_F16 ? op_cast(g, y, MARE_F16) : y;
+    return op_float_like(g, y, a);
 }
 
 node *op_prod(graph *g, node *a, uint32_t axes, bool keepdim) {
     node *y = reduce(g, &op_desc_prod, a, axes, keepdim);
-    return y && a->dtype == MARE_F16 ? op_cast(g, y, MARE_F16) : y;
+    return op_float_like(g, y, a);
 }
 
 node *op_max(graph *g, node *a, uint32_t axes, bool keepdim) {
@@ -409,7 +414,7 @@ node *op_argmin(graph *g, node *a, int axis, bool keepdim) {
 
 /* Mean in f32, whatever the input. */
 static node *mean_f32(graph *g, node *a, uint32_t axes, bool keepdim) {
-    if (!a || !all_axes(g, "mean", a, &axes)) return NULL;
+    if (!a || !op_all_axes(g, "mean", a, &axes)) return NULL;
     double n = (double)reduced_count(&a->shape, axes);
     node *sum = op_sum(g, op_cast(g, a, MARE_F32), axes, keepdim);
     return op_map2(g, "div", sum, node_const(g, MARE_F32, n));
@@ -417,32 +422,17 @@ static node *mean_f32(graph *g, node *a, uint32_t axes, bool keepdim) {
 
 node *op_mean(graph *g, node *a, uint32_t axes, bool keepdim) {
     node *y = mean_f32(g, a, axes, keepdim);
-    return y && a->dtype == MARE_F16 ? op_cast(g, y, MARE_F16) : y;
+    return op_float_like(g, y, a);
 }
 
 node *op_var(graph *g, node *a, uint32_t axes, bool keepdim, double correction) {
-    if (!a || !all_axes(g, "var", a, &axes)) return NULL;
+    if (!a || !op_all_axes(g, "var", a, &axes)) return NULL;
     double n = (double)reduced_count(&a->shape, axes) - correction;
     node *wide = op_cast(g, a, MARE_F32);
     node *away = op_map2(g, "sub", wide, mean_f32(g, wide, axes, true));
     node *sum = op_sum(g, op_map1(g, "square", away), axes, keepdim);
     node *y = op_map2(g, "div", sum, node_const(g, MARE_F32, n > 0 ? n : 0));
-    return y && a->dtype == MARE_F16 ? op_cast(g, y, MARE_F16) : y;
-}
-
-node *op_logsumexp(graph *g, node *a, uint32_t axes, bool keepdim) {
-    if (!a || !all_axes(g, "logsumexp", a, &axes)) return NULL;
-    node *wide = op_cast(g, a, MARE_F32), *zero = node_const(g, MARE_F32, 0);
-    if (reduced_count(&a->shape, axes) == 0) /* the log of an empty sum */
-        return op_map1(g, "log", op_sum(g, wide, axes, keepdim));
-    /* The largest is only a shift: no gradient goes through it, and an infinite one is left out. */
-    node *top = op_detach(g, op_max(g, wide, axes, true));
-    top = op_map3(g, "where", op_map1(g, "isfinite", top), top, zero);
-    node *sum = op_sum(g, op_map1(g, "exp", op_map2(g, "sub", wide, top)), axes, true);
-    node *y = op_map2(g, "add", op_map1(g, "log", sum), top);
-    shape s = reduced_shape(&a->shape, axes, keepdim);
-    y = op_reshape(g, y, &s);
-    return y && a->dtype == MARE_F16 ? op_cast(g, y, MARE_F16) : y;
+    return op_float_like(g, y, a);
 }
 
 node *op_sum_to(graph *g, node *a, const shape *s) {
@@ -525,9 +515,11 @@ static node *var_second(graph *g, node **in) {
 #define CASES(id, l, h)                                                                            \
     COMMON(id, l, h), CASE(id##_all, SHAPE(0, {0}), l, h, MARE_F32),                               \
         CASE(id##_ends, SHAPE(3, {3, 4, 17}), l, h, MARE_F32),                                     \
-        CASE(id##_all, SHAPE(2, {4, 5}), l, h, MARE_F16)
+        CASE(id##_all, SHAPE(2, {4, 5}), l, h, MARE_F16),                                          \
+        CASE(id##_all, SHAPE(2, {4, 5}), l, h, MARE_BF16)
 #define INTEGERS(id, l, h)                                                                         \
-    TYPED(id, l, h, MARE_I32), TYPED(id, 0, 3, MARE_U8), TYPED(id, 0, 1, MARE_BOOL)
+    TYPED(id, l, h, MARE_I32), TYPED(id, 0, 3, MARE_U8), TYPED(id, -3, 3, MARE_I8),                \
+        TYPED(id, 0, 1, MARE_BOOL)
 
 static const op_case sum_cases[] = {
     CASES(sum, -2, 2),
@@ -541,7 +533,9 @@ static const op_case sum_cases[] = {
     CASE(sum_alternate, SHAPE(5, {5, 2, 130, 1, 7}), -1, 2, MARE_F32),
     CASE(prod_first, SHAPE(2, {0, 3}), -1, 1, MARE_F32),
     CASE(mean_first, SHAPE(2, {5, 7}), -2, 2, MARE_F16),
+    CASE(mean_first, SHAPE(2, {5, 7}), -2, 2, MARE_BF16),
     CASE(mean_all, SHAPE(2, {5, 7}), 0, 9, MARE_U8),
+    CASE(mean_all, SHAPE(2, {5, 7}), -9, 9, MARE_I8),
     CASE(mean_ends, SHAPE(3, {5, 7, 2}), -2, 2, MARE_F32),
     CASE(logsumexp_second, SHAPE(2, {5, 7}), -2, 2, MARE_F32),
     CASE(logsumexp_all, SHAPE(2, {5, 7}), 90, 99, MARE_F32),
@@ -568,24 +562,27 @@ static const op_case argmax_cases[] = {
 static const op_case argmin_cases[] = {
     COMMON(argmin, -2, 2), INTEGERS(argmin, -3, 3), PARTS(argmin), {0}};
 
-#define DESCRIPTOR(id, about, shapes, grad, is_smooth)                                             \
+#define JOINS (ATTACH_AFTER | ATTACH_BEFORE)
+#define DESCRIPTOR(id, about, shapes, grad, joins, is_smooth)                                      \
     const op op_desc_##id = {.name = #id,                                                          \
+                             .at = OP_HERE,                                                        \
                              .doc = about,                                                         \
                              .attr_size = sizeof(reduce_attr),                                     \
                              .infer = shapes,                                                      \
                              .vjp = grad,                                                          \
                              .lower = reduce_lower,                                                \
+                             .attach = joins,                                                      \
                              .ref = id##_ref,                                                      \
                              .cases = id##_cases,                                                  \
                              .smooth = is_smooth};
-DESCRIPTOR(sum, "Sum over axes; integers wrap around.", reduce_infer, sum_vjp, true)
-DESCRIPTOR(prod, "Product over axes; integers wrap around.", reduce_infer, prod_vjp, true)
+DESCRIPTOR(sum, "Sum over axes; integers wrap around.", reduce_infer, sum_vjp, JOINS, true)
+DESCRIPTOR(prod, "Product over axes; integers wrap around.", reduce_infer, prod_vjp, JOINS, true)
 DESCRIPTOR(max, "Largest over axes, NaN if there is one; ties share the gradient.", bound_infer,
-           bound_vjp, false)
+           bound_vjp, JOINS, false)
 DESCRIPTOR(min, "Smallest over axes, NaN if there is one; ties share the gradient.", bound_infer,
-           bound_vjp, false)
+           bound_vjp, JOINS, false)
 DESCRIPTOR(argmax, "Place of the first largest element along an axis, i32; NaN counts as largest.",
-           arg_infer, NULL, false)
+           arg_infer, NULL, 0, false)
 DESCRIPTOR(argmin,
            "Place of the first smallest element along an axis, i32; NaN counts as smallest.",
-           arg_infer, NULL, false)
+           arg_infer, NULL, 0, false)

@@ -16,3 +16,17 @@ const op *op_find(const char *name) {
         if (strcmp(op_table[i]->name, name) == 0) return op_table[i];
     return NULL;
 }
+
+bool op_takes(const op *o, mare_dtype t) {
+    switch (o->dtypes) {
+    case ANY_DTYPE:
+        return true;
+    case FLOAT_DTYPES:
+        return dtype_is_float(t);
+    case INTEGER_DTYPES:
+        return !dtype_is_float(t);
+    case OWN_DTYPES:
+        break;
+    }
+    return false;
+}

@@ -6,15 +6,16 @@
 
 enum { ROW_INPUTS = 3 };
 
-/* What a row takes and gives. Integers are bool, u8 and i32. A node_const() takes the dtype of
+/* What a row takes and gives. Integers are bool, u8, i8 and i32. A node_const() takes the dtype of
  * the tensors that it meets, unless it does not fit: a fraction makes integers f32. */
 typedef enum row_kind {
-    NUMBER,  /* the promoted dtype; bools count as i32; u8 and i32 wrap around */
+    NUMBER,  /* the promoted dtype; bools count as i32; integers wrap around */
     FLOAT,   /* floats; integers are taken to f32 */
     INTEGER, /* integers alone; the promoted dtype, bools count as i32 */
     COMPARE, /* bool, from inputs of the promoted dtype */
     SELECT /* a condition, then two of the promoted dtype */,
-    RATIO = NUMBER /* the same; it jumps where a / b is whole, so tests keep away from there */
+    ORDER = FLOAT, /* the same; the first input is a whole number, which has no gradient */
+    RATIO = NUMBER /* as that; it jumps where a / b is whole, so tests keep away from there */
 } row_kind;
 
 typedef struct row {

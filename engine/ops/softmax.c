@@ -1,4 +1,4 @@
-/* softmax and log_softmax along an axis. */
+/* softmax and log_softmax along an axis as kernels; logsumexp made of reductions. */
 #include "ops/internal.h"
 #include "ops/loop.h"
 
@@ -17,12 +17,6 @@ static bool softmax_infer(graph *g, node *n) {
 
 /* ---- Lowering ----------------------------------------------------------------------------- */
 
-typedef struct rows {
-    operand in, out;
-    loop kept;
-    int64_t length, in_step, out_step;
-} rows;
-
 static mare_status emit(lowering *l, const rows *r) {
     const loop *kept = &r->kept;
     loop axis = {1, {r->length}, {r->in_step}, {r->out_step}};
@@ -36,11 +30,13 @@ static mare_status emit(lowering *l, const rows *r) {
                    group ? "GROUP 1\n" : "", kept->rank, words / 4);
     launch *x = defines ? lower_launch(l, "softmax/softmax.comp", defines) : NULL;
     if (!x) return lower_error(l);
-    uint32_t in_first, out_first, size = group ? loop_group(l, r->length) : lower_workgroup(l);
+    uint32_t in_first, out_first = 0, size = group ? loop_group(l, r->length) : lower_workgroup(l);
     operand in = loop_operand(&r->in, kept, &axis, true);
     operand out = loop_operand(&r->out, kept, &axis, false);
+    /* A program that is attached takes all rows at once. */
+    if (count * r->length != shape_count(&r->out.shape)) out.after = NULL;
     mare_status s = launch_bind(l, x, &in, READ, &in_first);
-    if (s == MARE_OK) s = launch_bind(l, x, &out, WRITE, &out_first);
+    if (s == MARE_OK && !out.after) s = launch_bind(l, x, &out, WRITE, &out_first);
     if (s != MARE_OK) return s;
     launch_spec(x, size);
     launch_u32(x, (uint32_t)count);
@@ -52,42 +48,16 @@ static mare_status emit(lowering *l, const rows *r) {
     loop_words(x, kept, true);
     while (x->n_params < words)
         launch_u32(x, 0);
+    s = launch_attach(l, x, NULL, &out);
+    if (s != MARE_OK) return s;
     return launch_groups(l, x, group ? (uint64_t)count : ((uint64_t)count + size - 1) / size);
-}
-
-/* Halves the rows along their outermost axis until the device can bind them. */
-static mare_status divide(lowering *l, const rows *r) {
-    loop axis = {1, {r->length}, {r->in_step}, {r->out_step}};
-    operand in = loop_operand(&r->in, &r->kept, &axis, true);
-    operand out = loop_operand(&r->out, &r->kept, &axis, false);
-    if (r->kept.rank == 0 || (loop_fits(l, &in) && loop_fits(l, &out))) return emit(l, r);
-    int64_t half = r->kept.dim[0] / 2;
-    for (int part = 0; part < 2; part++) {
-        rows p = *r;
-        p.kept.rank = 0;
-        for (int d = 0; d < r->kept.rank; d++) {
-            int64_t dim = d ? r->kept.dim[d] : part ? r->kept.dim[0] - half : half;
-            loop_add(&p.kept, dim, r->kept.in[d], r->kept.out[d]);
-        }
-        p.in.view.offset += part * half * r->kept.in[0];
-        p.out.view.offset += part * half * r->kept.out[0];
-        mare_status s = divide(l, &p);
-        if (s != MARE_OK) return s;
-    }
-    return MARE_OK;
 }
 
 static mare_status softmax_lower(lowering *l, const node *n, const operand *in,
                                  const operand *out) {
     if (shape_count(&n->shape) == 0) return MARE_OK;
-    int axis = (int)OP_ATTR(softmax_attr, n)->axis;
-    rows r = {.in = in[0], .out = *out, .length = n->shape.dim[axis]};
-    r.in_step = in[0].view.stride[axis];
-    r.out_step = out->view.stride[axis];
-    for (int d = 0; d < n->shape.rank; d++)
-        if (d != axis)
-            loop_add(&r.kept, n->shape.dim[d], in[0].view.stride[d], out->view.stride[d]);
-    return divide(l, &r);
+    rows r = rows_along(&in[0], out, (int)OP_ATTR(softmax_attr, n)->axis);
+    return rows_lower(l, &r, 0, emit);
 }
 
 /* ---- Reference ---------------------------------------------------------------------------- */
@@ -150,7 +120,7 @@ static node *softmax(graph *g, const op *o, node *a, int axis) {
                           shape_text(&a->shape, s));
     node *wide = op_cast(g, a, MARE_F32);
     node *y = node_new(g, o, &wide, 1, &(softmax_attr){(uint32_t)d});
-    return a->dtype == MARE_F16 ? op_cast(g, y, MARE_F16) : y;
+    return op_float_like(g, y, a);
 }
 
 node *op_softmax(graph *g, node *a, int axis) {
@@ -185,7 +155,8 @@ BUILDERS(log_softmax)
         CASE(id##_last, 80, 99, MARE_F32, 2, {3, 300}),                                            \
         CASE(id##_first, -4, 4, MARE_F32, 2, {300, 3}),                                            \
         CASE(id##_twisted, -4, 4, MARE_F32, 3, {4, 5, 3}),                                         \
-        CASE(id##_last, -4, 4, MARE_F16, 2, {5, 7}), CASE(id##_last, -3, 3, MARE_I32, 2, {5, 7}),  \
+        CASE(id##_last, -4, 4, MARE_F16, 2, {5, 7}), CASE(id##_last, -4, 4, MARE_BF16, 2, {5, 7}), \
+        CASE(id##_last, -3, 3, MARE_I32, 2, {5, 7}),                                               \
         CASE(id##_last, -4, 4, MARE_F32, 2, {300, 10}), {                                          \
         0                                                                                          \
     }
@@ -195,13 +166,49 @@ static const op_case log_softmax_cases[] = {CASES(log_softmax)};
 
 #define DESCRIPTOR(id, about)                                                                      \
     const op op_desc_##id = {.name = #id,                                                          \
+                             .at = OP_HERE,                                                        \
                              .doc = about,                                                         \
                              .attr_size = sizeof(softmax_attr),                                    \
                              .infer = softmax_infer,                                               \
                              .vjp = id##_vjp,                                                      \
                              .lower = softmax_lower,                                               \
+                             .attach = ATTACH_AFTER,                                               \
                              .ref = id##_ref,                                                      \
                              .cases = id##_cases,                                                  \
                              .smooth = true};
 DESCRIPTOR(softmax, "exp(a) over its sum along an axis.")
 DESCRIPTOR(log_softmax, "a minus the log of the sum of exp(a) along an axis.")
+
+node *op_logsumexp(graph *g, node *a, uint32_t axes, bool keepdim) {
+    if (!a || !op_all_axes(g, "logsumexp", a, &axes)) return NULL;
+    node *wide = op_cast(g, a, MARE_F32);
+    if (shape_count(&a->shape) == 0) /* the log of empty sums */
+        return op_map1(g, "log", op_sum(g, wide, axes, keepdim));
+    /* The largest is only a shift: no gradient goes through it, and an infinite one is left out. */
+    node *top = op_detach(g, op_max(g, wide, axes, true));
+    top = op_map3(g, "where", op_map1(g, "isfinite", top), top, node_const(g, MARE_F32, 0));
+    node *sum = op_sum(g, op_map1(g, "exp", op_map2(g, "sub", wide, top)), axes, keepdim);
+    if (!sum) return NULL;
+    node *y = op_map2(g, "add", op_map1(g, "log", sum), op_reshape(g, top, &sum->shape));
+    return op_float_like(g, y, a);
+}
+
+/* ---- calls -------------------------------------------------------------------------------- */
+
+static const call_arg softmax_args[] = {NEED_TENSOR("x"), AXIS_OPT("dim", -1), END_ARGS};
+
+static bool call_softmax(graph *g, const call_value *v, node **out) {
+    return (out[0] = op_softmax(g, v[0].tensor, (int)v[1].integer)) != NULL;
+}
+
+static bool call_log_softmax(graph *g, const call_value *v, node **out) {
+    return (out[0] = op_log_softmax(g, v[0].tensor, (int)v[1].integer)) != NULL;
+}
+
+const op_call op_calls_softmax[] = {
+    {"softmax", "exp(x) over its sum along a dimension; stable.", softmax_args, NULL, call_softmax,
+     OP_AT},
+    {"log_softmax", "The logarithm of softmax along a dimension; stable.", softmax_args, NULL,
+     call_log_softmax, OP_AT},
+    {0},
+};

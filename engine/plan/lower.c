@@ -17,6 +17,7 @@ launch *lower_launch(lowering *l, const char *shader, const char *defines) {
         return NULL;
     }
     x->origin = l->node;
+    x->label = l->label;
     x->kernel.shader = shader;
     x->kernel.defines = defines;
     x->groups[0] = x->groups[1] = x->groups[2] = 1;

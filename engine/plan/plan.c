@@ -1,52 +1,27 @@
+#include "plan/fuse.h"
 #include "plan/internal.h"
+#include "plan/merge.h"
 
 #include <string.h>
 
 /* Where the value of each node of the order lies. */
-static mare_status lower_nodes(lowering *l, node **order, int n, operand *at, plan_buffer *inputs,
-                               int *n_inputs) {
-    operand in_small[8], *in = in_small;
-    int room = 8;
+static mare_status lower_nodes(fusion *f, operand *at, plan_buffer *inputs, int *n_inputs) {
+    lowering *l = f->l;
     mare_status status = MARE_OK;
-    for (int i = 0; i < n && !status; i++) {
-        node *x = order[i];
-        operand *o = &at[i];
-        l->node = x;
-        *o = (operand){.buffer = -1, .dtype = x->dtype, .shape = x->shape};
-        if (x->store) {
-            o->buffer = (int)l->buffers.len;
-            o->view = x->view;
-            inputs[(*n_inputs)++] =
-                (plan_buffer){.kind = BUFFER_INPUT, .input = i, .arena = o->buffer};
-            if (!vec_push(&l->buffers, 0)) status = error_no_memory(l->error, sizeof(uint64_t));
-            continue;
-        }
-        if (node_is_const(x)) {
-            o->constant = x;
-            continue;
-        }
-        const operand *first = x->n_in ? &at[x->in[0]->index] : NULL;
-        if (x->op->view && first->constant) {
-            /* A view of a constant is the constant in another shape, unless it moves elements in
-             * ways that only a copy can; all elements being equal, every view will do. */
-            o->constant = first->constant;
-            continue;
-        }
-        if (x->op->view && x->op->view(x, &first->view, &o->view)) {
-            o->buffer = first->buffer;
-            continue;
-        }
-        if (x->n_in > room) {
-            operand *more = arena_alloc(l->mem, (size_t)x->n_in * sizeof *more);
-            if (!more) return error_no_memory(l->error, (size_t)x->n_in * sizeof *more);
-            in = more;
-            room = x->n_in;
-        }
-        for (int k = 0; k < x->n_in; k++)
-            in[k] = at[x->in[k]->index];
-        *o = lower_scratch(l, x->dtype, &x->shape);
-        if (l->error->code) return l->error->code;
-        if (shape_count(&x->shape) > 0) status = x->op->lower(l, x, in, o);
+    for (int i = 0; i < f->n && !status; i++) {
+        const node *x = f->order[i];
+        at[i] = (operand){.buffer = -1, .dtype = x->dtype, .shape = x->shape};
+        if (node_is_const(x)) at[i].constant = x;
+        if (!x->store) continue;
+        at[i].buffer = (int)l->buffers.len;
+        at[i].view = x->view;
+        inputs[(*n_inputs)++] =
+            (plan_buffer){.kind = BUFFER_INPUT, .input = i, .arena = at[i].buffer};
+        if (!vec_push(&l->buffers, 0)) status = error_no_memory(l->error, sizeof(uint64_t));
+    }
+    for (int u = 0; u < f->n_units && !status; u++) {
+        const node *x = f->order[f->units[u].node[0]];
+        if (!x->store && !node_is_const(x)) status = lower_unit(f, &f->units[u], at);
     }
     return status;
 }
@@ -58,11 +33,17 @@ static bool finish_step(plan *p, const launch *x, step *s) {
         .op = x->origin->op,
         .file = x->origin->file,
         .line = x->origin->line,
+        .dtype = x->origin->dtype,
+        .shape = x->origin->shape,
+        .label = arena_string(&p->mem, x->label ? x->label : x->origin->op->name),
         .kernel = x->kernel,
         .groups = {x->groups[0], x->groups[1], x->groups[2]},
         .n_words = x->n_params,
         .n_bindings = x->n_bindings,
         .flops = x->flops,
+        .plain_words = x->plain ? x->plain_params : x->n_params,
+        .plain_out = x->plain_out,
+        .plain_bindings = x->plain ? x->plain_bindings : x->n_bindings,
     };
     for (int i = 0; i < x->n_params; i++)
         s->n_patches += x->params[i].from != NULL;
@@ -71,15 +52,19 @@ static bool finish_step(plan *p, const launch *x, step *s) {
     s->bindings = arena_copy(&p->mem, x->bindings, (size_t)x->n_bindings * sizeof *s->bindings);
     s->kernel.shader = arena_string(&p->mem, x->kernel.shader);
     s->kernel.defines = arena_string(&p->mem, x->kernel.defines);
+    s->kernel.text = x->kernel.text ? arena_string(&p->mem, x->kernel.text) : NULL;
+    s->plain = x->plain ? arena_string(&p->mem, x->plain) : s->kernel.defines;
     s->tune_key = x->tune_key ? arena_string(&p->mem, x->tune_key) : NULL;
-    if (!s->words || !s->patches || !s->bindings || !s->kernel.shader || !s->kernel.defines ||
+    if (!s->label || !s->words || !s->patches || !s->bindings || !s->kernel.shader ||
+        !s->kernel.defines || !s->plain || (x->kernel.text && !s->kernel.text) ||
         (x->tune_key && !s->tune_key))
         return false;
     patch *next = s->patches;
     for (int i = 0; i < x->n_params; i++) {
         s->words[i] = x->params[i].value;
         if (x->params[i].from)
-            *next++ = (patch){i, (int)x->params[i].from->index, x->params[i].dyn};
+            *next++ =
+                (patch){.word = i, .node = (int)x->params[i].from->index, .dyn = x->params[i].dyn};
     }
     variant **tail = &s->variants;
     for (const variant *v = x->variants; v; v = v->next) {
@@ -89,7 +74,9 @@ static bool finish_step(plan *p, const launch *x, step *s) {
         copy->name = arena_string(&p->mem, v->name);
         copy->kernel.shader = arena_string(&p->mem, v->kernel.shader);
         copy->kernel.defines = arena_string(&p->mem, v->kernel.defines);
-        if (!copy->name || !copy->kernel.shader || !copy->kernel.defines) return false;
+        copy->plain = v->plain ? arena_string(&p->mem, v->plain) : copy->kernel.defines;
+        if (!copy->name || !copy->kernel.shader || !copy->kernel.defines || !copy->plain)
+            return false;
         copy->next = NULL;
         *tail = copy;
         tail = &copy->next;
@@ -97,8 +84,8 @@ static bool finish_step(plan *p, const launch *x, step *s) {
     return true;
 }
 
-static bool finish(plan *p, lowering *l, const operand *at, node *const *roots, int n_roots,
-                   const plan_buffer *inputs, int n_inputs) {
+static bool finish(plan *p, lowering *l, const operand *at, const int *rep, node *const *roots,
+                   int n_roots, const plan_buffer *inputs, int n_inputs) {
     p->n_steps = (int)l->launches.len;
     p->n_buffers = (int)l->buffers.len;
     p->n_roots = n_roots;
@@ -114,7 +101,7 @@ static bool finish(plan *p, lowering *l, const operand *at, node *const *roots, 
         b->input = inputs[i].input;
     }
     for (int i = 0; i < n_roots; i++) {
-        const operand *o = &at[roots[i]->index];
+        const operand *o = &at[rep[roots[i]->index]];
         p->roots[i] = (plan_root){(int)roots[i]->index, o->buffer, o->view};
         if (p->buffers[o->buffer].kind == BUFFER_TEMP) p->buffers[o->buffer].kind = BUFFER_KEPT;
     }
@@ -123,27 +110,30 @@ static bool finish(plan *p, lowering *l, const operand *at, node *const *roots, 
     return true;
 }
 
-mare_status plan_lower(graph *g, const dev_caps *caps, node **order, int n, node *const *roots,
-                       int n_roots, plan **out) {
+mare_status plan_lower(graph *g, const dev_caps *caps, uint32_t passes, node **order, int n,
+                       node *const *roots, int n_roots, plan **out) {
     arena mem = {0};
     mare_error error = {0};
-    lowering l = {.caps = caps, .mem = &mem, .error = &error};
+    lowering l = {.caps = caps, .passes = passes, .mem = &mem, .error = &error};
     operand *at = arena_alloc(&mem, (size_t)n * sizeof *at);
     plan_buffer *inputs = arena_alloc(&mem, (size_t)n * sizeof *inputs);
     int n_inputs = 0;
+    fusion f = {0};
     plan *p = calloc(1, sizeof *p);
     mare_status status = MARE_OK;
     if (!at || !inputs || !p)
         status = error_no_memory(&error, (size_t)n * sizeof *at);
     else
-        status = lower_nodes(&l, order, n, at, inputs, &n_inputs);
+        status = plan_fuse(&f, &l, order, n, roots, n_roots);
+    if (!status) status = lower_nodes(&f, at, inputs, &n_inputs);
     for (int i = 0; !status && i < n_roots; i++) {
         l.node = roots[i];
-        operand *o = &at[roots[i]->index];
+        operand *o = &at[f.rep[roots[i]->index]];
         if (o->buffer < 0) status = lower_contiguous(&l, o, o); /* a constant gets memory */
     }
     if (!status && error.code) status = error.code; /* a scratch buffer that could not be had */
-    if (!status && !finish(p, &l, at, roots, n_roots, inputs, n_inputs))
+    if (!status && passes & PASS_MERGE) status = plan_merge(&l);
+    if (!status && !finish(p, &l, at, f.rep, roots, n_roots, inputs, n_inputs))
         status = error_no_memory(&error, sizeof(step));
     if (status) {
         const node *x = l.node;
@@ -163,12 +153,13 @@ mare_status plan_lower(graph *g, const dev_caps *caps, node **order, int n, node
     return status;
 }
 
-mare_status plan_build(graph *g, const dev_caps *caps, node *const *roots, int n, plan **out) {
+mare_status plan_build(graph *g, const dev_caps *caps, uint32_t passes, node *const *roots, int n,
+                       plan **out) {
     node **order = NULL;
     int count = 0;
     *out = NULL;
     mare_status status = graph_order(g, roots, n, &order, &count);
-    if (!status) status = plan_lower(g, caps, order, count, roots, n, out);
+    if (!status) status = plan_lower(g, caps, passes, order, count, roots, n, out);
     free(order);
     if (!status) status = plan_pack(*out, caps->allocation, g->error);
     if (!status) status = plan_barriers(*out, g->error);
@@ -179,8 +170,36 @@ mare_status plan_build(graph *g, const dev_caps *caps, node *const *roots, int n
     return status;
 }
 
+static const char *const pass_names[] = {"simplify", "fuse",    "attach",
+                                         "merge",    "inplace", "replay"};
+
+mare_status plan_passes_apply(uint32_t *passes, const char *list, mare_error *e) {
+    uint32_t set = *passes;
+    for (const char *word = list; *word;) {
+        size_t n = strcspn(word, ",");
+        bool off = n > 0 && *word == '-';
+        const char *name = word + off;
+        size_t len = n - off;
+        uint32_t named = len == 3 && !memcmp(name, "all", 3) ? PASS_ALL : 0;
+        bool none = !off && len == 4 && !memcmp(name, "none", 4);
+        for (size_t i = 0; i < sizeof pass_names / sizeof *pass_names; i++)
+            if (strlen(pass_names[i]) == len && !memcmp(name, pass_names[i], len)) named = 1u << i;
+        if (n && !named && !none)
+            return error_set(
+                e, MARE_E_ARGUMENT,
+                "passes: \"%.*s\" is none of all, none, simplify, fuse, attach, merge, "
+                "inplace, replay, nor one of them after a '-'",
+                (int)n, word);
+        set = none ? 0 : off ? set & ~named : set | named;
+        word += n + (word[n] == ',');
+    }
+    *passes = set;
+    return MARE_OK;
+}
+
 void plan_free(plan *p) {
     if (!p) return;
+    replay_free(p->replay);
     free(p->signature);
     arena_free(&p->mem);
     free(p);

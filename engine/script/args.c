@@ -1,4 +1,5 @@
 /* Arguments of the bound functions: what they are, and errors that say what was expected. */
+#include "graph/graph.h"
 #include "script/lib.h"
 
 #include <math.h>
@@ -29,6 +30,9 @@ const char *arg_kind(lua_State *L, int i) {
         break;
     }
     if (luaL_testudata(L, i, TENSOR_TYPE)) return "a tensor";
+    if (arg_step_number(L, i))
+        return "a number that a compiled step gets anew each time (it goes into operations on "
+               "tensors alone)";
     if (luaL_testudata(L, i, ARRAY_TYPE)) return "a host array";
     return "a userdata";
 }
@@ -71,13 +75,14 @@ mare_dtype arg_dtype(lua_State *L, int i, const char *what) {
     const char *name = arg_string(L, i, what);
     for (int d = 0; d < MARE_DTYPES; d++)
         if (strcmp(name, mare_dtype_name((mare_dtype)d)) == 0) return (mare_dtype)d;
-    script_error(L, "%s '%s' is none of f32, f16, i32, u8, bool", what, name);
+    script_error(L, "%s '%s' is none of f32, f16, bf16, i32, i8, u8, bool", what, name);
     return MARE_F32;
 }
 
 bool value_fits(mare_dtype dtype, double v) {
-    if (dtype == MARE_F32 || dtype == MARE_F16 || dtype == MARE_BOOL) return true;
-    double lo = dtype == MARE_I32 ? INT32_MIN : 0, hi = dtype == MARE_I32 ? INT32_MAX : 255;
+    if (dtype_is_float(dtype) || dtype == MARE_BOOL) return true;
+    double lo, hi;
+    dtype_limits(dtype, &lo, &hi);
     return v >= lo && v <= hi && v == floor(v);
 }
 
@@ -221,42 +226,6 @@ mare_dtype opt_dtype(lua_State *L, int i, mare_dtype otherwise) {
     mare_dtype v = option(L, i, "dtype") ? arg_dtype(L, -1, "dtype") : otherwise;
     lua_pop(L, 1);
     return v;
-}
-
-void opt_pair(lua_State *L, int i, const char *name, int64_t otherwise, int64_t out[2]) {
-    out[0] = out[1] = otherwise;
-    if (option(L, i, name)) {
-        if (lua_istable(L, -1)) {
-            if (luaL_len(L, -1) != 2)
-                script_error(L, "%s must be a number or {height, width}, not a list of %d", name,
-                             (int)luaL_len(L, -1));
-            for (int k = 0; k < 2; k++) {
-                lua_geti(L, -1, k + 1);
-                out[k] = arg_integer(L, -1, name);
-                lua_pop(L, 1);
-            }
-        } else {
-            out[0] = out[1] = arg_integer(L, -1, name);
-        }
-    }
-    lua_pop(L, 1);
-}
-
-mare_reduction opt_reduction(lua_State *L, int i) {
-    mare_reduction r = MARE_MEAN;
-    if (option(L, i, "reduction")) {
-        const char *name = arg_string(L, -1, "reduction");
-        if (strcmp(name, "mean") == 0)
-            r = MARE_MEAN;
-        else if (strcmp(name, "sum") == 0)
-            r = MARE_SUM;
-        else if (strcmp(name, "none") == 0)
-            r = MARE_NONE;
-        else
-            script_error(L, "reduction '%s' is none of mean, sum, none", name);
-    }
-    lua_pop(L, 1);
-    return r;
 }
 
 void opt_requires_grad(lua_State *L, int i) {

@@ -136,7 +136,7 @@ static int c_arange(lua_State *L) {
     if (count > 0) {
         arg_fits(L, dtype, part[0], "the start");
         arg_fits(L, dtype, part[0] + (count - 1) * part[2], "the last number");
-        arg_fits(L, dtype == MARE_U8 ? MARE_I32 : dtype, part[2], "the step");
+        arg_fits(L, dtype_is_float(dtype) ? dtype : MARE_I32, part[2], "the step");
     }
     mare_context *ctx = script_context(L);
     TRY(L,
@@ -145,16 +145,22 @@ static int c_arange(lua_State *L) {
     return 1;
 }
 
+/* mare.eye(rows, columns, options): as many columns as rows by default. */
 static int c_eye(lua_State *L) {
-    int64_t n = arg_integer(L, 1, "the size");
-    arg_options(L, 2, "dtype requires_grad");
-    mare_dtype dtype = opt_dtype(L, 2, MARE_F32);
-    if (n < 0) return script_error(L, "the size is %lld", (long long)n);
+    int64_t n = arg_integer(L, 1, "the size"), m = n;
+    int i = 2;
+    if (lua_type(L, 2) == LUA_TNUMBER) m = arg_integer(L, i++, "the number of columns");
+    arg_options(L, i, "dtype requires_grad");
+    mare_dtype dtype = opt_dtype(L, i, MARE_F32);
+    if (n < 0 || m < 0) return script_error(L, "the size is %lld", (long long)(n < 0 ? n : m));
     mare_context *ctx = script_context(L);
-    mare_tensor **index = tensor_push(L);
+    mare_tensor **index = tensor_push(L), **square = tensor_push(L);
+    int64_t most = n > m ? n : m;
     TRY(L, mare_arange(ctx, MARE_I32, 0, 1, n, index));
-    TRY(L, mare_one_hot(*index, n, dtype, tensor_push(L)));
-    opt_requires_grad(L, 2);
+    TRY(L, mare_one_hot(*index, most ? most : 1, dtype, square));
+    TRY(L, mare_slice(*square, (int64_t[]){0, 0}, (int64_t[]){n, m}, (int64_t[]){1, 1},
+                      tensor_push(L)));
+    opt_requires_grad(L, i);
     return 1;
 }
 
@@ -163,8 +169,8 @@ static int c_eye(lua_State *L) {
 /* Casts the f32 tensor on the top of the stack when the options ask for another type. */
 static int finish_random(lua_State *L, int options) {
     mare_dtype dtype = opt_dtype(L, options, MARE_F32);
-    if (dtype != MARE_F32 && dtype != MARE_F16)
-        return script_error(L, "random numbers are f32 or f16, not %s", mare_dtype_name(dtype));
+    if (!dtype_is_float(dtype))
+        return script_error(L, "random numbers are floats, not %s", mare_dtype_name(dtype));
     if (dtype != MARE_F32) {
         mare_tensor *t = arg_tensor(L, -1, "the tensor");
         TRY(L, mare_cast(t, dtype, tensor_push(L)));
@@ -212,31 +218,14 @@ static int c_normal(lua_State *L) {
     return drawn_between(L, mare_normal, "the mean", "the standard deviation");
 }
 
-static int c_bernoulli(lua_State *L) {
-    mare_tensor *p = arg_tensor(L, 1, "the probabilities");
-    arg_end(L, 2);
-    script_context(L);
-    TRY(L, mare_bernoulli(p, tensor_push(L)));
-    return 1;
-}
-
-static int c_randperm(lua_State *L) {
-    int64_t n = arg_integer(L, 1, "the number of elements");
-    arg_end(L, 2);
-    mare_context *ctx = script_context(L);
-    TRY(L, mare_randperm(ctx, n, tensor_push(L)));
-    return 1;
-}
-
 static const luaL_Reg both[] = {
     {"zeros_like", c_zeros_like},
     {"ones_like", c_ones_like},
-    {"bernoulli", c_bernoulli},
     {NULL, NULL},
 };
 static const luaL_Reg module[] = {
-    {"tensor", c_tensor},   {"zeros", c_zeros},   {"ones", c_ones},         {"full", c_full},
-    {"arange", c_arange},   {"eye", c_eye},       {"rand", c_rand},         {"randn", c_randn},
-    {"uniform", c_uniform}, {"normal", c_normal}, {"randperm", c_randperm}, {NULL, NULL},
+    {"tensor", c_tensor},   {"zeros", c_zeros},   {"ones", c_ones}, {"full", c_full},
+    {"arange", c_arange},   {"eye", c_eye},       {"rand", c_rand}, {"randn", c_randn},
+    {"uniform", c_uniform}, {"normal", c_normal}, {NULL, NULL},
 };
 const script_part create_part = {both, module, NULL};

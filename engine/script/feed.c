@@ -74,8 +74,8 @@ static const int64_t *subset(lua_State *L, int i, int64_t *count) {
     if (arg_box(L, -1)) {
         mare_tensor *t = arg_tensor(L, -1, "indices");
         mare_dtype dtype = mare_tensor_dtype(t);
-        if (dtype != MARE_I32 && dtype != MARE_U8)
-            script_error(L, "indices must be i32 or u8, not %s", mare_dtype_name(dtype));
+        if (dtype_is_float(dtype) || dtype == MARE_BOOL)
+            script_error(L, "indices must be integers, not %s", mare_dtype_name(dtype));
         *count = mare_tensor_count(t);
         double *values = lua_newuserdatauv(L, ((size_t)*count + 1) * sizeof *values, 0);
         int64_t *out = lua_newuserdatauv(L, ((size_t)*count + 1) * sizeof *out, 0);

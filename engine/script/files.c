@@ -184,7 +184,9 @@ static int f_imwrite(lua_State *L) {
     if ((rank != 2 && rank != 3) || (c != 1 && c != 3))
         return script_error(L, "shape %s is none of [H, W], [1, H, W], [3, H, W]",
                             tensor_push_shape_text(L, t));
-    if (dtype == MARE_I32) return script_error(L, "pictures are u8, or f32 in 0..1, not i32");
+    if (dtype == MARE_I32 || dtype == MARE_I8)
+        return script_error(L, "pictures are u8, or floats in 0..1, not %s",
+                            mare_dtype_name(dtype));
     int64_t h = dims[rank - 2], w = dims[rank - 1], n = mare_tensor_count(t);
     io_array *a = array_push(L);
     double *values = lua_newuserdatauv(L, ((size_t)n + 1) * sizeof *values, 0);

@@ -13,16 +13,30 @@
 
 typedef struct script {
     mare_context *ctx;      /* null until first used */
+    lua_State *running;     /* the thread that called the binding last: callbacks run there */
     unsigned generation;    /* number of the context: tensors of a closed one are refused */
     char device[256];       /* its device's name */
     uint64_t settled_bytes; /* device memory and graph nodes that were in use right after the */
     uint64_t settled_nodes; /* last full collection */
+    uint64_t young_nodes;   /* nodes after the last collection of any kind */
+    int settled_kib;        /* of Lua, after the last full one */
+    bool profile_next;      /* the next context begins with a profile */
     mare_error error;       /* of calls that need no context */
 } script;
 
 #define TENSOR_TYPE "mare.tensor"
 #define ARRAY_TYPE "mare.array"
 #define SHAPE_TYPE "mare.shape"
+
+#define NUMBER_TYPE "mare.number"
+
+/* A number of a compiled step, while the step is noted: operations on tensors take it like a Lua
+ * number, and each run gives it anew. */
+typedef struct number_box {
+    double value;
+    bool whole; /* an integer of Lua's */
+    int number; /* from 0 */
+} number_box;
 
 typedef struct tensor_box {
     mare_tensor *t; /* null once closed */
@@ -49,8 +63,10 @@ int script_raise(lua_State *L);
 int script_raise_error(lua_State *L);
 /* A full collection; afterwards the device memory of unreachable tensors is free. */
 void script_collect(lua_State *L);
-/* After an evaluation: collects when device memory or the graph has grown well past what was in use
- * after the last collection. Lua itself sees only the small handles. */
+/* After an evaluation: the handles of a step are garbage by its end, and hold the values that its
+ * parameters had. Lua itself sees only that they are small. So the young ones are collected, where
+ * Lua does that cheaply, and all when device memory, the graph or Lua's own memory has grown well
+ * past what was in use after the last full collection. */
 void script_settle(lua_State *L);
 
 /* Runs a call that returns a mare_status. Out of device memory: collects and tries once more. */
@@ -71,6 +87,11 @@ void script_push_function(lua_State *L, script *s, const char *name, lua_CFuncti
 /* A metatable for a new kind of userdata, left on the stack, with `functions` in it. */
 void script_new_type(lua_State *L, script *s, const char *type, const luaL_Reg *functions);
 
+/* Puts a field into the table on the top of the stack; a null string is nil. */
+void set_string(lua_State *L, const char *name, const char *value);
+void set_integer(lua_State *L, const char *name, uint64_t value);
+void set_number(lua_State *L, const char *name, double value);
+
 /* ---- args.c: arguments --------------------------------------------------------------------- */
 
 /* What stands at an index, for messages: "a string", "nil", "a tensor". */
@@ -79,7 +100,8 @@ const char *arg_kind(lua_State *L, int i);
 mare_tensor *arg_tensor(lua_State *L, int i, const char *what);
 /* The same, or null for nil and none. */
 mare_tensor *arg_tensor_or_null(lua_State *L, int i, const char *what);
-tensor_box *arg_box(lua_State *L, int i); /* null when it is no tensor */
+tensor_box *arg_box(lua_State *L, int i);         /* null when it is no tensor */
+number_box *arg_step_number(lua_State *L, int i); /* null when it is none */
 double arg_number(lua_State *L, int i, const char *what);
 int64_t arg_integer(lua_State *L, int i, const char *what);
 const char *arg_string(lua_State *L, int i, const char *what);
@@ -110,10 +132,6 @@ double opt_number(lua_State *L, int i, const char *name, double otherwise);
 int64_t opt_integer(lua_State *L, int i, const char *name, int64_t otherwise);
 bool opt_bool(lua_State *L, int i, const char *name, bool otherwise);
 mare_dtype opt_dtype(lua_State *L, int i, mare_dtype otherwise);
-/* A number for both, or {height, width}. */
-void opt_pair(lua_State *L, int i, const char *name, int64_t otherwise, int64_t out[2]);
-/* reduction = "mean" (the default), "sum", "none". */
-mare_reduction opt_reduction(lua_State *L, int i);
 /* requires_grad = true in the options at i: marks the tensor on the top of the stack. */
 void opt_requires_grad(lua_State *L, int i);
 
@@ -148,21 +166,26 @@ int script_totable(lua_State *L);
 typedef struct script_part {
     const luaL_Reg *both, *module, *methods;
 } script_part;
-extern const script_part tensor_part, create_part, map_part, reduce_part, move_part, net_part,
-    grad_part, file_part, array_part, loader_part, system_part;
+extern const script_part tensor_part, create_part, map_part, move_part, grad_part, file_part,
+    array_part, loader_part, system_part, call_part;
 
 /* map.c: pushes nothing; adds a function for every elementwise operation to the tables at those
  * indices, and the operators to the metatable. */
 void map_add(lua_State *L, script *s, int module, int methods, int metatable);
+/* call.c: the same for every call of the engine. */
+void call_add(lua_State *L, script *s, int module, int methods);
 /* Types of userdata. */
 void tensor_type(lua_State *L, script *s);
 void array_type(lua_State *L, script *s);
 void loader_type(lua_State *L, script *s);
 void edit_type(lua_State *L, script *s);
+void step_type(lua_State *L, script *s);
 /* Functions for Lua's side of the binding alone. */
-extern const luaL_Reg edit_functions[], private_functions[], fs_functions[];
+extern const luaL_Reg edit_functions[], private_functions[], fs_functions[], autodiff_functions[],
+    profile_functions[], kernel_functions[], step_functions[];
 /* print.c, index.c */
 int tensor_tostring(lua_State *L);
 int tensor_select(lua_State *L);
+int tensor_put(lua_State *L);
 
 #endif

@@ -10,12 +10,21 @@ enum { MAP_MAX = 3 };
 /* The element type of a Lua number among tensors whose promoted type is t: an integer keeps t where
  * t can hold it, a fraction keeps a float type, and otherwise becomes f32. */
 static mare_dtype number_dtype(lua_State *L, int i, mare_dtype t) {
-    if (t == MARE_F32 || t == MARE_F16) return t;
-    if (!lua_isinteger(L, i)) return MARE_F32;
-    lua_Integer v = lua_tointeger(L, i);
+    const number_box *b = arg_step_number(L, i);
+    if (dtype_is_float(t)) return t;
+    if (b ? !b->whole : !lua_isinteger(L, i)) return MARE_F32;
+    lua_Integer v = b ? (lua_Integer)b->value : lua_tointeger(L, i);
     if (v < INT32_MIN || v > INT32_MAX)
         script_error(L, "number %lld does not fit i32", (long long)v);
-    return t == MARE_U8 && v >= 0 && v <= 255 ? MARE_U8 : MARE_I32;
+    return t != MARE_BOOL && value_fits(t, (double)v) ? t : MARE_I32;
+}
+
+static mare_status make_scalar(lua_State *L, int i, mare_dtype t, mare_tensor **out) {
+    const number_box *b = arg_step_number(L, i);
+    mare_dtype dtype = number_dtype(L, i, t);
+    mare_context *ctx = script_of(L)->ctx;
+    if (b) return mare_step_number(ctx, dtype, b->value, b->number, out);
+    return mare_scalar(ctx, dtype, lua_tonumber(L, i), out);
 }
 
 /* Applies an operation to arguments 1..n; among booleans alone, `of_bools` in its place. */
@@ -26,7 +35,7 @@ static int apply(lua_State *L, int n, const char *name, const char *of_bools) {
     for (int i = 0; i < n; i++) {
         static const char *const what[] = {"argument 1", "argument 2", "argument 3"};
         in[i] = NULL;
-        if (lua_type(L, i + 1) == LUA_TNUMBER) {
+        if (lua_type(L, i + 1) == LUA_TNUMBER || arg_step_number(L, i + 1)) {
             numbers++;
         } else if (!arg_box(L, i + 1)) {
             return script_error(L, "%s must be a tensor or a number, not %s", what[i],
@@ -37,11 +46,11 @@ static int apply(lua_State *L, int n, const char *name, const char *of_bools) {
         }
     }
     if (numbers == n) t = MARE_F32;
-    mare_context *ctx = script_context(L);
+    script_context(L);
     for (int i = 0; i < n && numbers; i++)
         if (!in[i]) {
             mare_tensor **scalar = tensor_push(L);
-            TRY(L, mare_scalar(ctx, number_dtype(L, i + 1, t), lua_tonumber(L, i + 1), scalar));
+            TRY(L, make_scalar(L, i + 1, t, scalar));
             in[i] = *scalar;
         }
     if (of_bools && t == MARE_BOOL && !numbers) name = of_bools;
@@ -95,20 +104,39 @@ static const char *map_name(const char *row) {
     return row;
 }
 
-/* mare.ops(): every operation of the engine, as { name, doc, inputs }; inputs is 0 where it is not
- * elementwise. */
+/* mare.ops(): every operation of the engine, as { name, doc, inputs, derivatives, dtypes, file,
+ * line }; inputs is 0 where it is not elementwise. mare.ops(true): the names of its kernels, too.
+ */
 static int m_ops(lua_State *L) {
-    const char *name, *doc;
-    int n;
+    bool kernels = lua_toboolean(L, 1);
+    char names[1024];
+    mare_op o;
     lua_newtable(L);
-    for (int i = 0; mare_op_info(i, &name, &doc, &n); i++) {
-        lua_createtable(L, 0, 3);
-        lua_pushstring(L, n ? map_name(name) : name);
+    for (int i = 0; mare_op_at(i, &o); i++) {
+        lua_createtable(L, 0, 8);
+        lua_pushstring(L, o.elementwise ? map_name(o.name) : o.name);
         lua_setfield(L, -2, "name");
-        lua_pushstring(L, doc);
+        lua_pushstring(L, o.doc);
         lua_setfield(L, -2, "doc");
-        lua_pushinteger(L, n);
+        lua_pushinteger(L, o.elementwise);
         lua_setfield(L, -2, "inputs");
+        lua_pushinteger(L, o.derivatives);
+        lua_setfield(L, -2, "derivatives");
+        lua_pushstring(L, o.file);
+        lua_setfield(L, -2, "file");
+        lua_pushinteger(L, o.line);
+        lua_setfield(L, -2, "line");
+        lua_newtable(L);
+        for (int t = 0, n = 0; t < MARE_DTYPES; t++)
+            if (o.dtypes >> t & 1) {
+                lua_pushstring(L, mare_dtype_name((mare_dtype)t));
+                lua_rawseti(L, -2, ++n);
+            }
+        lua_setfield(L, -2, "dtypes");
+        if (kernels && mare_op_kernels(i, names, sizeof names) == MARE_OK) {
+            lua_pushstring(L, names);
+            lua_setfield(L, -2, "kernels");
+        }
         lua_rawseti(L, -2, i + 1);
     }
     return 1;
@@ -128,12 +156,11 @@ void map_add(lua_State *L, script *s, int module, int methods, int metatable) {
         {"__bxor", "bitxor", 2, "xor"}, {"__shl", "shl", 2, NULL},
         {"__shr", "shr", 2, NULL},      {"__bnot", "bitnot", 1, "not"},
     };
-    const char *row;
-    int n;
-    for (int i = 0; mare_op_info(i, &row, NULL, &n); i++) {
-        if (n < 1 || n > MAP_MAX) continue;
-        const char *name = map_name(row);
-        push_map(L, s, name, row, n, map_function, NULL);
+    mare_op o;
+    for (int i = 0; mare_op_at(i, &o); i++) {
+        if (o.elementwise < 1 || o.elementwise > MAP_MAX) continue;
+        const char *name = map_name(o.name);
+        push_map(L, s, name, o.name, o.elementwise, map_function, NULL);
         lua_pushvalue(L, -1);
         lua_setfield(L, module, name);
         lua_setfield(L, methods, name);
@@ -168,6 +195,10 @@ static int m_half(lua_State *L) {
     return cast(L, MARE_F16);
 }
 
+static int m_bfloat16(lua_State *L) {
+    return cast(L, MARE_BF16);
+}
+
 static int m_int(lua_State *L) {
     return cast(L, MARE_I32);
 }
@@ -180,9 +211,14 @@ static int m_byte(lua_State *L) {
     return cast(L, MARE_U8);
 }
 
+static int m_char(lua_State *L) {
+    return cast(L, MARE_I8);
+}
+
 static const luaL_Reg methods[] = {
-    {"to", m_to},     {"float", m_float}, {"half", m_half}, {"int", m_int},
-    {"bool", m_bool}, {"byte", m_byte},   {NULL, NULL},
+    {"to", m_to},   {"float", m_float}, {"half", m_half}, {"bfloat16", m_bfloat16},
+    {"int", m_int}, {"char", m_char},   {"byte", m_byte}, {"bool", m_bool},
+    {NULL, NULL},
 };
 static const luaL_Reg module[] = {{"ops", m_ops}, {NULL, NULL}};
 const script_part map_part = {NULL, module, methods};

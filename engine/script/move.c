@@ -81,37 +81,6 @@ static int m_flip(lua_State *L) {
     return 1;
 }
 
-/* x:pad({{before, after}, ...}, value): one pair a dimension; a single number for both. */
-static int m_pad(lua_State *L) {
-    mare_tensor *t = arg_tensor(L, 1, "the tensor");
-    int rank = mare_tensor_rank(t);
-    double value = lua_isnoneornil(L, 3) ? 0 : arg_number(L, 3, "the value");
-    arg_end(L, 4);
-    arg_fits(L, mare_tensor_dtype(t), value, "the value");
-    if (!lua_istable(L, 2) || luaL_len(L, 2) != rank)
-        return script_error(L, "expected one {before, after} for each dimension of shape %s",
-                            tensor_push_shape_text(L, t));
-    int64_t before[MARE_MAX_DIMS], after[MARE_MAX_DIMS];
-    for (int i = 0; i < rank; i++) {
-        lua_geti(L, 2, i + 1);
-        if (lua_istable(L, -1)) {
-            if (luaL_len(L, -1) != 2)
-                return script_error(L, "entry %d is not {before, after}", i + 1);
-            lua_geti(L, -1, 1);
-            lua_geti(L, -2, 2);
-            before[i] = arg_integer(L, -2, "padding");
-            after[i] = arg_integer(L, -1, "padding");
-            lua_pop(L, 2);
-        } else {
-            before[i] = after[i] = arg_integer(L, -1, "padding");
-        }
-        lua_pop(L, 1);
-    }
-    script_context(L);
-    TRY(L, mare_pad(t, before, after, value, tensor_push(L)));
-    return 1;
-}
-
 /* ---- Dimensions of one --------------------------------------------------------------------- */
 
 static int m_squeeze(lua_State *L) {
@@ -256,7 +225,6 @@ static const luaL_Reg both[] = {
     {"transpose", m_transpose},
     {"expand", m_expand},
     {"flip", m_flip},
-    {"pad", m_pad},
     {"squeeze", m_squeeze},
     {"unsqueeze", m_unsqueeze},
     {"flatten", m_flatten},

@@ -1,6 +1,7 @@
 /* tostring(tensor): values in aligned columns, elided when there are many, then shape, element type
  * and device. */
 #include "base/text.h"
+#include "graph/graph.h"
 #include "script/lib.h"
 
 #include <math.h>
@@ -52,7 +53,7 @@ static format choose_format(mare_dtype dtype, const double *v, int64_t n) {
 
 static int cell(const format *f, double v, char out[CELL]) {
     if (f->dtype == MARE_BOOL) return snprintf(out, CELL, "%s", v != 0 ? "true" : "false");
-    if (f->dtype == MARE_I32 || f->dtype == MARE_U8) return snprintf(out, CELL, "%.0f", v);
+    if (!dtype_is_float(f->dtype)) return snprintf(out, CELL, "%.0f", v);
     if (isnan(v)) return snprintf(out, CELL, "nan");
     if (isinf(v)) return snprintf(out, CELL, v > 0 ? "inf" : "-inf");
     if (f->scientific) return snprintf(out, CELL, "%.*e", f->decimals, v);
@@ -142,8 +143,7 @@ int tensor_tostring(lua_State *L) {
     memcpy(s.shown, mare_tensor_dims(shown), (size_t)s.rank * sizeof *s.shown);
     s.values = values;
     s.f = choose_format(mare_tensor_dtype(t), values, n);
-    if (mare_tensor_dtype(t) != MARE_F32 && mare_tensor_dtype(t) != MARE_F16)
-        s.f.scientific = false;
+    if (!dtype_is_float(mare_tensor_dtype(t))) s.f.scientific = false;
     char one[CELL];
     for (int64_t i = 0; i < n; i++) {
         int w = cell(&s.f, values[i], one);

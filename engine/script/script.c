@@ -110,7 +110,7 @@ int script_raise_error(lua_State *L) {
 
 /* ---- The context --------------------------------------------------------------------------- */
 
-/* Plan dumps go where messages go. */
+/* Dumps go where messages go. */
 static void show(void *user, const char *text) {
     (void)user;
     lua_writestringerror("%s", text);
@@ -144,11 +144,15 @@ void script_create(lua_State *L, const mare_options *options) {
         memcpy(s->device, info.name, sizeof info.name);
     mare_set_dump(s->ctx, show, NULL);
     s->settled_bytes = s->settled_nodes = 0;
+    if (!s->profile_next) return;
+    s->profile_next = false;
+    TRY(L, mare_profile_start(s->ctx));
 }
 
 mare_context *script_context(lua_State *L) {
     script *s = script_of(L);
     if (!s->ctx) script_create(L, &(mare_options){0});
+    s->running = L;
     lua_Debug ar;
     if (find_caller(L, &ar))
         mare_set_location(s->ctx, ar.short_src, ar.currentline);
@@ -171,13 +175,15 @@ static int script_gc(lua_State *L) {
 
 /* ---- Collecting ---------------------------------------------------------------------------- */
 
-static void remember(script *s) {
+static void remember(lua_State *L) {
+    script *s = script_of(L);
     mare_memory m;
     mare_stats stats;
     mare_memory_stats(s->ctx, &m);
     mare_get_stats(s->ctx, &stats);
     s->settled_bytes = m.used;
-    s->settled_nodes = stats.nodes;
+    s->settled_nodes = s->young_nodes = stats.nodes;
+    s->settled_kib = lua_gc(L, LUA_GCCOUNT);
 }
 
 void script_collect(lua_State *L) {
@@ -185,21 +191,46 @@ void script_collect(lua_State *L) {
     lua_gc(L, LUA_GCCOLLECT);
     if (!s->ctx) return;
     mare_wait(s->ctx); /* what the device was still using can go, too */
-    remember(s);
+    remember(L);
 }
 
 void script_settle(lua_State *L) {
-    enum { SLACK_BYTES = 32 << 20, SLACK_NODES = 4096 };
+    enum { SLACK_BYTES = 32 << 20, SLACK_NODES = 4096, SLACK_KIB = 1024, YOUNG_NODES = 64 };
     script *s = script_of(L);
     mare_memory m;
     mare_stats stats;
-    mare_memory_stats(s->ctx, &m);
     mare_get_stats(s->ctx, &stats);
+    if (stats.nodes > s->young_nodes + YOUNG_NODES) {
+        lua_gc(L, LUA_GCSTEP, 0); /* all that is young, in the generational mode */
+        mare_get_stats(s->ctx, &stats);
+        s->young_nodes = stats.nodes;
+    } else if (stats.nodes < s->young_nodes) {
+        s->young_nodes = stats.nodes;
+    }
+    mare_memory_stats(s->ctx, &m);
     if (m.used <= s->settled_bytes + s->settled_bytes / 2 + SLACK_BYTES &&
-        stats.nodes <= s->settled_nodes * 2 + SLACK_NODES)
+        stats.nodes <= s->settled_nodes * 2 + SLACK_NODES &&
+        lua_gc(L, LUA_GCCOUNT) <= s->settled_kib * 2 + SLACK_KIB)
         return;
     lua_gc(L, LUA_GCCOLLECT);
-    remember(s);
+    remember(L);
+}
+
+/* ---- Fields -------------------------------------------------------------------------------- */
+
+void set_string(lua_State *L, const char *name, const char *value) {
+    lua_pushstring(L, value);
+    lua_setfield(L, -2, name);
+}
+
+void set_integer(lua_State *L, const char *name, uint64_t value) {
+    lua_pushinteger(L, (lua_Integer)value);
+    lua_setfield(L, -2, name);
+}
+
+void set_number(lua_State *L, const char *name, double value) {
+    lua_pushnumber(L, value);
+    lua_setfield(L, -2, name);
 }
 
 /* ---- The modules --------------------------------------------------------------------------- */
@@ -257,8 +288,8 @@ static void add_private(lua_State *L, script *s, const char *name, const luaL_Re
  * private = }. */
 static int open_core(lua_State *L) {
     static const script_part *const parts[] = {
-        &tensor_part, &create_part, &map_part,   &reduce_part, &move_part,   &net_part,
-        &grad_part,   &file_part,   &array_part, &loader_part, &system_part,
+        &tensor_part, &create_part, &map_part,    &move_part,   &grad_part,
+        &file_part,   &array_part,  &loader_part, &system_part, &call_part,
     };
     script *s = state(L);
     lua_newtable(L);
@@ -274,6 +305,7 @@ static int open_core(lua_State *L) {
         script_register(L, s, parts[i]->both);
         script_register(L, s, parts[i]->methods);
     }
+    call_add(L, s, lua_absindex(L, -2), lua_absindex(L, -1));
     tensor_type(L, s);
     map_add(L, s, lua_absindex(L, -3), lua_absindex(L, -2), lua_absindex(L, -1));
     lua_pop(L, 1);
@@ -283,9 +315,14 @@ static int open_core(lua_State *L) {
     lua_pop(L, 3);
     lua_setfield(L, -3, "methods");
     lua_setfield(L, -2, "api");
+    step_type(L, s);
     add_private(L, s, "fs", fs_functions);
     add_private(L, s, "edit", edit_functions);
     add_private(L, s, "private", private_functions);
+    add_private(L, s, "autodiff", autodiff_functions);
+    add_private(L, s, "profile", profile_functions);
+    add_private(L, s, "kernel", kernel_functions);
+    add_private(L, s, "step", step_functions);
     return 1;
 }
 
@@ -346,6 +383,7 @@ static int open_libraries(lua_State *L) {
 lua_State *script_open(void) {
     lua_State *L = luaL_newstate();
     if (!L) return NULL;
+    lua_gc(L, LUA_GCGEN, 0, 0);
     lua_pushcfunction(L, open_libraries);
     if (lua_pcall(L, 0, 0, 0) != LUA_OK) {
         lua_close(L);
@@ -419,16 +457,9 @@ static int p_source(lua_State *L) {
     return 1;
 }
 
-/* Switches gradients off or on again. */
-static int p_gradients(lua_State *L) {
-    mare_no_grad(script_context(L), lua_toboolean(L, 1));
-    return 0;
-}
-
 const luaL_Reg private_functions[] = {
     {"where", p_where},
     {"source", p_source},
-    {"no_grad", p_gradients},
     {"on_interrupt", on_interrupt},
     {NULL, NULL},
 };

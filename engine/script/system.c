@@ -13,16 +13,6 @@
 
 /* ---- Devices and context ------------------------------------------------------------------- */
 
-static void set_string(lua_State *L, const char *name, const char *value) {
-    lua_pushstring(L, value);
-    lua_setfield(L, -2, name);
-}
-
-static void set_integer(lua_State *L, const char *name, uint64_t value) {
-    lua_pushinteger(L, (lua_Integer)value);
-    lua_setfield(L, -2, name);
-}
-
 static void push_info(lua_State *L, const mare_device_info *d) {
     lua_newtable(L);
     set_string(L, "name", d->name);
@@ -75,10 +65,10 @@ static int s_device(lua_State *L) {
     return 1;
 }
 
-/* mare.init{ device =, caps =, memory_cap =, seed = } */
+/* mare.init{ device =, caps =, memory_cap =, seed =, submit_ms = } */
 static int s_init(lua_State *L) {
     script *s = script_of(L);
-    arg_options(L, 1, "device caps memory_cap seed");
+    arg_options(L, 1, "device caps memory_cap seed submit_ms");
     lua_settop(L, 1);
     if (s->ctx)
         return script_error(L,
@@ -88,6 +78,8 @@ static int s_init(lua_State *L) {
     mare_options o = {.memory_cap = (uint64_t)opt_integer(L, 1, "memory_cap", 0),
                       .seed = (uint64_t)opt_integer(L, 1, "seed", 0)};
     if (opt_integer(L, 1, "memory_cap", 0) < 0) return script_error(L, "memory_cap is negative");
+    o.submit_ms = opt_number(L, 1, "submit_ms", 0);
+    if (!(o.submit_ms >= 0)) return script_error(L, "submit_ms is %g", o.submit_ms);
     if (lua_istable(L, 1)) {
         if (lua_getfield(L, 1, "device") == LUA_TNUMBER) lua_tostring(L, -1);
         if (!lua_isnil(L, -1)) o.device = arg_string(L, -1, "device");
@@ -122,6 +114,13 @@ static int s_set_memory_cap(lua_State *L) {
     return 0;
 }
 
+static int s_set_submit_ms(lua_State *L) {
+    double ms = arg_number(L, 1, "the number of milliseconds");
+    if (!(ms >= 0)) return script_error(L, "%g milliseconds", ms);
+    mare_set_submit_ms(script_context(L), ms);
+    return 0;
+}
+
 static int s_reset_peak(lua_State *L) {
     mare_memory_reset_peak(script_context(L));
     return 0;
@@ -143,6 +142,7 @@ static int s_stats(lua_State *L) {
     set_integer(L, "hits", s.hits);
     set_integer(L, "launches", s.launches);
     set_integer(L, "submits", s.submits);
+    set_integer(L, "recorded", s.recorded);
     set_integer(L, "shaders_compiled", s.shaders_compiled);
     set_integer(L, "shaders_from_disk", s.shaders_from_disk);
     set_integer(L, "pipelines", s.pipelines);
@@ -150,6 +150,23 @@ static int s_stats(lua_State *L) {
     set_integer(L, "nodes", s.nodes);
     set_integer(L, "validation", (uint64_t)s.validation);
     return 1;
+}
+
+static int s_plan(lua_State *L) {
+    mare_plan p;
+    mare_get_plan(script_context(L), &p);
+    lua_newtable(L);
+    set_integer(L, "launches", p.launches);
+    set_integer(L, "barriers", p.barriers);
+    set_integer(L, "arena", p.arena);
+    set_integer(L, "sum", p.sum);
+    set_integer(L, "bound", p.bound);
+    return 1;
+}
+
+static int s_set_passes(lua_State *L) {
+    TRY(L, mare_set_passes(script_context(L), arg_string(L, 1, "the list of passes")));
+    return 0;
 }
 
 static int s_synchronize(lua_State *L) {
@@ -192,9 +209,12 @@ static const luaL_Reg module[] = {
     {"device", s_device},
     {"memory", s_memory},
     {"set_memory_cap", s_set_memory_cap},
+    {"set_submit_ms", s_set_submit_ms},
     {"reset_peak_memory", s_reset_peak},
     {"trim_memory", s_trim},
     {"stats", s_stats},
+    {"plan", s_plan},
+    {"set_passes", s_set_passes},
     {"synchronize", s_synchronize},
     {"manual_seed", s_manual_seed},
     {"rng_state", s_rng_state},

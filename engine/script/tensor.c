@@ -1,4 +1,5 @@
 /* The tensor userdata: its life, properties, values. */
+#include "graph/graph.h"
 #include "script/lib.h"
 
 #include <math.h>
@@ -160,11 +161,9 @@ static int tensor_index(lua_State *L) {
     return 1;
 }
 
-/* t.grad = x. Upvalue 3: setters. */
+/* t.grad = x, t[{...}] = x. Upvalue 3: setters. */
 static int tensor_newindex(lua_State *L) {
-    if (lua_type(L, 2) != LUA_TSTRING)
-        return script_error(L, "elements of a tensor cannot be set; build a new tensor "
-                               "(mare.where, mare.cat) and t:assign(new)");
+    if (lua_type(L, 2) != LUA_TSTRING) return tensor_put(L);
     lua_pushvalue(L, 2);
     if (lua_rawget(L, lua_upvalueindex(3)) == LUA_TNIL)
         return script_error(L, "a tensor's field '%s' cannot be set (only grad, requires_grad)",
@@ -209,22 +208,20 @@ static int t_is_tensor(lua_State *L) {
     return 1;
 }
 
+static int t_is_floating_point(lua_State *L) {
+    lua_pushboolean(L, dtype_is_float(mare_tensor_dtype(arg_tensor(L, 1, "the tensor"))));
+    return 1;
+}
+
 /* ---- Values -------------------------------------------------------------------------------- */
 
 void value_push(lua_State *L, mare_dtype dtype, double value) {
-    switch (dtype) {
-    case MARE_F32:
-    case MARE_F16:
-        lua_pushnumber(L, value);
-        break;
-    case MARE_I32:
-    case MARE_U8:
-        lua_pushinteger(L, (lua_Integer)value);
-        break;
-    case MARE_BOOL:
+    if (dtype == MARE_BOOL)
         lua_pushboolean(L, value != 0);
-        break;
-    }
+    else if (dtype_is_float(dtype))
+        lua_pushnumber(L, value);
+    else
+        lua_pushinteger(L, (lua_Integer)value);
 }
 
 static int t_item(lua_State *L) {
@@ -316,9 +313,16 @@ static int t_eval(lua_State *L) {
 }
 
 static const luaL_Reg both[] = {
-    {"size", t_size},           {"numel", t_numel},     {"dim", get_ndim},
-    {"item", t_item},           {"tobytes", t_tobytes}, {"totable", script_totable},
-    {"evaluated", t_evaluated}, {"eval", t_eval},       {NULL, NULL},
+    {"size", t_size},
+    {"numel", t_numel},
+    {"dim", get_ndim},
+    {"item", t_item},
+    {"tobytes", t_tobytes},
+    {"totable", script_totable},
+    {"evaluated", t_evaluated},
+    {"eval", t_eval},
+    {"is_floating_point", t_is_floating_point},
+    {NULL, NULL},
 };
 static const luaL_Reg module[] = {{"is_tensor", t_is_tensor}, {NULL, NULL}};
 const script_part tensor_part = {both, module, NULL};

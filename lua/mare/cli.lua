@@ -69,10 +69,78 @@ function cli.devices(option)
     return 0
 end
 
---- mare ops
-function cli.ops()
-    for _, op in ipairs(mare.ops()) do
-        print(("%-18s %s  %s"):format(op.name, op.inputs > 0 and op.inputs or " ", op.doc or ""))
+-- ---- mare ops ----------------------------------------------------------------------------------
+
+local derivatives = { [0] = "none", "first", "any" }
+
+-- "floats", "integers", "any", "own": what the list of dtypes amounts to.
+local function dtypes_of(op)
+    local floats, integers = 0, 0
+    for _, name in ipairs(op.dtypes) do
+        if name:match("^b?f%d") then floats = floats + 1 else integers = integers + 1 end
+    end
+    if floats > 0 and integers > 0 then return "any" end
+    return floats > 0 and "floats" or integers > 0 and "integers" or "own"
+end
+
+local function where(entry)
+    return entry.file and ("%s:%d"):format(entry.file, entry.line) or ""
+end
+
+local function table_of_ops()
+    print("Calls: what scripts write, and where it is said what they are made of.\n")
+    for _, call in ipairs(mare.calls()) do
+        print(("%-28s %s"):format(call.name, where(call)))
+    end
+    print("\nOperations: what the graph is made of. dtypes: of their tensors (own: what other "
+        .. "operations\nmake for them); gradient: none, the first, or of any order; the shaders "
+        .. "that may run.\n")
+    local row = "%-22s %-8s %-8s %-34s %s"
+    print(row:format("operation", "dtypes", "gradient", "where", "shaders"))
+    for _, op in ipairs(mare.ops(true)) do
+        print(row:format(op.name, dtypes_of(op), derivatives[op.derivatives], where(op),
+            op.kernels or ""))
+    end
+end
+
+-- The reference as Markdown, from the same tables.
+local function reference()
+    local help = require "mare.help"
+    local function cell(text) return (text:gsub("|", "\\|"):gsub("%s+", " ")) end
+    print("# Operations of Mare " .. mare.version .. "\n\n## Calls\n")
+    print("| call | what it computes | where |\n|---|---|---|")
+    for _, call in ipairs(mare.calls()) do
+        local signature = cell(help.signature(call))
+        print(("| `%s` | %s | %s |"):format(signature, cell(call.doc), where(call)))
+    end
+    print("\n## Operations\n")
+    print("| operation | what it computes | dtypes | gradient | shaders | where |")
+    print("|---|---|---|---|---|---|")
+    for _, op in ipairs(mare.ops(true)) do
+        print(("| `%s` | %s | %s | %s | %s | %s |"):format(op.name, cell(op.doc), dtypes_of(op),
+            derivatives[op.derivatives], op.kernels or "", where(op)))
+    end
+end
+
+--- mare ops [--markdown | NAME]: the table of all, the same as a reference with their
+--- documentation, or what there is to know of one.
+function cli.ops(option)
+    if option == "--markdown" then
+        reference()
+    elseif option then
+        local text = mare.help(option)
+        if not text then
+            io.stderr:write("mare: there is no operation '", option, "'\n")
+            return 1
+        end
+        print(text)
+        for _, list in ipairs { mare.calls(), mare.ops() } do
+            for _, entry in ipairs(list) do
+                if entry.name == option then print("    " .. where(entry)) end
+            end
+        end
+    else
+        table_of_ops()
     end
     return 0
 end

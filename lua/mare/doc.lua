@@ -3,7 +3,7 @@
 
 return {
     -- Context and device
-    init = { "mare.init{ device=, caps=, memory_cap=, seed= }",
+    init = { "mare.init{ device=, caps=, memory_cap=, seed=, submit_ms= }",
         "Makes the context; without it, the first use does, from MARE_DEVICE and MARE_CAPS." },
     close = { "mare.close()",
         "Gives the device back; tensors that are left answer with an error." },
@@ -13,13 +13,27 @@ return {
         "The context's device: name, driver, type, memory, limits, features." },
     memory = { "mare.memory()", "Device bytes: { used, cached, peak, cap }." },
     set_memory_cap = { "mare.set_memory_cap(bytes)", "The most device memory to take; 0: no cap." },
+    set_submit_ms = { "mare.set_submit_ms(ms)",
+        "How long the device may be at one submission, in milliseconds; 0: the default, 20. Work "
+        .. "is cut by measured time; a single launch is not." },
     reset_peak_memory = { "mare.reset_peak_memory()", "Starts the figure memory().peak anew." },
     trim_memory = { "mare.trim_memory()",
         "Collects garbage and gives cached device memory back to the driver." },
     stats = { "mare.stats()",
-        "Counters: evals, plans, hits, launches, submits, shaders_compiled, nodes, ..." },
+        "Counters: evals, plans, hits, launches, recorded (launches whose commands were not just "
+        .. "sent again), submits, shaders_compiled, nodes, ..." },
+    plan = { "mare.plan()",
+        "The plan that ran last: { launches, barriers, arena, sum, bound }; the last three: bytes "
+        .. "of its temporaries: packed, not packed, and what no packing can do without." },
+    set_passes = { "mare.set_passes(list)",
+        "Which passes run from now on: a list as in MARE_PASSES, such as \"-fuse,-merge\"." },
     synchronize = { "mare.synchronize()", "Waits for the device." },
+    profile = { "mare.profile(f, { trace= })",
+        "A report of where the time goes in f(), and f's results. print(report), report.sites, "
+        .. "report:by_op(), report:by_line(); trace: a file for Perfetto or chrome://tracing." },
     ops = { "mare.ops()", "Every operation: a list of { name, doc, inputs }." },
+    calls = { "mare.calls()",
+        "Every call: a list of { name, doc, args, results, file, line }." },
     help = { "mare.help(name or function)",
         "What is known about it, as text; nil when nothing is." },
     fail = { "mare.fail(format, ...)", "Raises an error that starts with the script's own line." },
@@ -37,8 +51,6 @@ return {
     randn = { "mare.randn(2, 3, { dtype=, requires_grad= })", "Normal, mean 0, deviation 1." },
     uniform = { "mare.uniform({2, 3}, lo, hi, options)", "Uniform from lo to hi, without hi." },
     normal = { "mare.normal({2, 3}, mean, std, options)", "Normal." },
-    bernoulli = { "mare.bernoulli(p)", "True with the probability that stands in p; bool." },
-    randperm = { "mare.randperm(n)", "A random order of 0..n-1; i32." },
 
     -- Making tensors
     tensor = { "mare.tensor(number | nested table | bytes, { dtype=, requires_grad=, shape= })",
@@ -50,12 +62,13 @@ return {
     ones_like = { "x:ones_like({ dtype=, requires_grad= })", "Ones shaped like x." },
     arange = { "mare.arange([start,] stop[, step][, options])",
         "start (0), start + step, ... without stop; i32 when all are integers, else f32." },
-    eye = { "mare.eye(n, { dtype=, requires_grad= })", "The identity matrix." },
+    eye = { "mare.eye(n[, m], { dtype=, requires_grad= })",
+        "The identity matrix, n by n or n by m." },
     is_tensor = { "mare.is_tensor(v)", "Is it a tensor?" },
 
     -- What a tensor tells
     shape = { "x.shape", "A table of the dimensions, which prints as [2, 3]." },
-    dtype = { "x.dtype", "\"f32\", \"f16\", \"i32\", \"u8\" or \"bool\"." },
+    dtype = { "x.dtype", "\"f32\", \"f16\", \"bf16\", \"i32\", \"i8\", \"u8\" or \"bool\"." },
     ndim = { "x.ndim", "The number of dimensions." },
     requires_grad = { "x.requires_grad", "Does backward() fill x.grad? Can be set." },
     size = { "x:size([d])", "The shape, or one dimension." },
@@ -64,30 +77,18 @@ return {
     item = { "x:item()", "The only element, as a number or a boolean." },
     totable = { "x:totable()", "The elements as nested tables; of a scalar, the number." },
     tobytes = { "x:tobytes()", "The elements as they are in memory, in a string." },
+    is_floating_point = { "x:is_floating_point()", "Are its elements f32, f16 or bf16?" },
     evaluated = { "x:evaluated()", "Are its values computed already?" },
     eval = { "mare.eval(a, b, { more }), x:eval()",
         "Computes tensors, and those in tables, together; returns its arguments." },
     to = { "x:to(\"f16\")", "The elements as another type." },
     float = { "x:float()", "To f32." },
     half = { "x:half()", "To f16." },
+    bfloat16 = { "x:bfloat16()", "To bf16." },
     int = { "x:int()", "To i32." },
+    char = { "x:char()", "To i8." },
     byte = { "x:byte()", "To u8." },
     bool = { "x:bool()", "To bool: not 0." },
-
-    -- Reductions
-    sum = { "x:sum([dim | {dims}][, { keepdim= }])", "Sum over these dimensions, or over all." },
-    mean = { "x:mean([dim | {dims}][, { keepdim= }])", "Mean." },
-    max = { "x:max([dim | {dims}][, { keepdim= }])", "Largest element." },
-    min = { "x:min([dim | {dims}][, { keepdim= }])", "Smallest element." },
-    prod = { "x:prod([dim | {dims}][, { keepdim= }])", "Product." },
-    logsumexp = { "x:logsumexp([dim | {dims}][, { keepdim= }])", "log of the sum of exp, stable." },
-    var = { "x:var([dim | {dims}][, { keepdim=, correction=1 }])", "Variance." },
-    std = { "x:std([dim | {dims}][, { keepdim=, correction=1 }])", "Standard deviation." },
-    argmax = { "x:argmax([dim[, { keepdim= }]])",
-        "Where the largest element is, counted from 0; i32. Without a dimension: among all." },
-    argmin = { "x:argmin([dim[, { keepdim= }]])", "Where the smallest element is, from 0; i32." },
-    softmax = { "x:softmax([dim])", "exp(x) / sum of exp(x) along a dimension (the last)." },
-    log_softmax = { "x:log_softmax([dim])", "The logarithm of softmax, stable." },
 
     -- Movement
     reshape = { "x:reshape(2, -1)",
@@ -97,42 +98,20 @@ return {
     t = { "x:t()", "A matrix transposed." },
     expand = { "x:expand(3, -1)", "Dimensions of 1 repeated; -1 keeps one." },
     flip = { "x:flip(1, 2)", "Backwards along these dimensions." },
-    pad = { "x:pad({ {before, after}, ... }, value)", "Filled up with value (0) around." },
     squeeze = { "x:squeeze([d])", "Without dimensions of 1, or without that one." },
     unsqueeze = { "x:unsqueeze(d)", "With a dimension of 1 put in as the d-th." },
     flatten = { "x:flatten([from[, to]])", "These dimensions (all) as one." },
     narrow = { "x:narrow(dim, start, length)", "length entries from start on along a dimension." },
     cat = { "mare.cat({ a, b }, dim)", "Joined along a dimension (the first)." },
     stack = { "mare.stack({ a, b }, dim)", "Joined along a new dimension (the first)." },
-    split = { "x:split(size, dim)", "A list of pieces of that many entries along a dimension." },
+    split = { "x:split(size, dim)",
+        "A list of pieces of that many entries along a dimension, or of the sizes in a list." },
     chunk = { "x:chunk(n, dim)", "A list of at most n pieces along a dimension." },
     contiguous = { "x:contiguous()", "The same, row by row in memory." },
     take = { "x:take(index, dim)",
         "Slices at the positions (from 0) that an integer tensor holds, along a dimension." },
     one_hot = { "mare.one_hot(index, classes, { dtype= })",
         "A new last dimension with 1 at the position (from 0) that index holds." },
-
-    -- Networks
-    matmul = { "mare.matmul(a, b)",
-        "Matrix product of the last two dimensions; others broadcast." },
-    conv2d = { "mare.conv2d(x, w, bias, { stride=, padding=, dilation=, groups= })",
-        "x [N, C, H, W], w [O, C / groups, kh, kw], bias [O] or nil." },
-    max_pool2d = { "mare.max_pool2d(x, { kernel=, stride=, padding=, dilation=, ceil_mode= })",
-        "Largest element under a window; the stride is the kernel's size by default." },
-    avg_pool2d = { "mare.avg_pool2d(x, { kernel=, stride=, padding=, ceil_mode=, "
-        .. "count_include_pad= })", "Mean under a window." },
-    batch_norm = { "mare.batch_norm(x, mean, var, gamma, beta, eps)",
-        "x [N, C, ...] normalised by channel; gamma and beta may be nil." },
-    cross_entropy = { "mare.cross_entropy(logits, target, { label_smoothing=, reduction= })",
-        "logits [N, C, ...]; target: classes from 0 [N, ...], or probabilities." },
-    nll_loss = { "mare.nll_loss(log_probs, target, { reduction= })",
-        "Minus the log-probability of the target classes (from 0)." },
-    mse_loss = { "mare.mse_loss(x, target, { reduction= })", "Mean of the squared differences." },
-    l1_loss = { "mare.l1_loss(x, target, { reduction= })", "Mean of the absolute differences." },
-    bce_loss = { "mare.bce_loss(p, target, { reduction= })",
-        "Binary cross entropy of probabilities." },
-    bce_with_logits = { "mare.bce_with_logits(x, target, { reduction= })",
-        "Binary cross entropy of sigmoid(x), stable." },
 
     -- Gradients
     backward = { "y:backward([grad][, { retain_graph= }])",
@@ -141,6 +120,11 @@ return {
         "A function that returns f's gradients by its float tensor arguments, then f's results." },
     gradients = { "mare.gradients(y, { xs }[, grad])",
         "The gradients of y by each x, which can be differentiated again." },
+    compile = { "mare.compile(f)",
+        "A function that does what f does, from the third call of a kind on without running its "
+        .. "Lua: for training steps. Inputs are checked, numbers among the arguments and the "
+        .. "optimizer's are taken anew, random numbers go on; results have no graph. Values of "
+        .. "tensors cannot be read in f. reset() forgets what was noted." },
     no_grad = { "mare.no_grad(f, ...)",
         "f(...) without recording; or local _ <close> = mare.no_grad() to the end of the block." },
     detach = { "x:detach()", "The same values, without their history." },
@@ -171,4 +155,5 @@ return {
     data = { "mare.data", "Data sets and their loader." },
     train = { "mare.train", "The trainer." },
     metrics = { "mare.metrics", "Accuracy and other figures." },
+    profiler = { "mare.profiler", "start(), stop({ trace= }): mare.profile for any stretch." },
 }

@@ -6,11 +6,37 @@ local mare = require "mare"
 
 local help = {}
 
+--- How a call of mare.calls() is written: "mare.softmax(x, { dim=-1 })".
+function help.signature(call)
+    local needed, options = {}, {}
+    for _, arg in ipairs(call.args) do
+        local tensor = arg.kind == "tensor" or arg.kind == "value"
+        if not arg.optional or (tensor and #options == 0) then
+            needed[#needed + 1] = arg.name
+        elseif arg.kind ~= "choice" and arg.words then
+            options[#options + 1] = ("%s=%s|\"%s\""):format(arg.name, arg.default or arg.kind,
+                arg.words:gsub(" ", "\"|\""))
+        elseif arg.words then
+            options[#options + 1] = ("%s=\"%s\""):format(arg.name, arg.words:gsub(" ", "|"))
+        else
+            local default = arg.default == nil and "" or tostring(arg.default)
+            options[#options + 1] = arg.name .. "=" .. default
+        end
+    end
+    if #options > 0 then
+        needed[#needed + 1] = "{ " .. table.concat(options, ", ") .. " }"
+    end
+    return ("mare.%s(%s)"):format(call.name, table.concat(needed, ", "))
+end
+
 --- name -> { signature, text } of mare.doc and of the elementwise operations, which are documented
 --- where they are defined.
 function help.entries()
     local all = {}
     for name, entry in pairs(require "mare.doc") do all[name] = entry end
+    for _, call in ipairs(mare.calls()) do
+        all[call.name] = { help.signature(call), call.doc }
+    end
     for _, op in ipairs(mare.ops()) do
         if op.inputs > 0 and not all[op.name] then
             local args = table.concat({ "a", "b", "c" }, ", ", 1, op.inputs)
@@ -31,7 +57,7 @@ end
 -- Where a function or a class is defined: lines of the file, number of the line.
 local function definition(name, value)
     local f = value
-    if type(value) == "table" then f = rawget(value, "init") or rawget(value, "new") end
+    if type(value) == "table" then f = value.init or value.new end
     if type(f) ~= "function" then return nil end
     local info = debug.getinfo(f, "S")
     local file = info.source:match("^=(mare/.*)$")
@@ -128,8 +154,12 @@ end
 
 local function overview()
     local names = {}
-    for name in pairs(help.entries()) do names[#names + 1] = name end
-    for _, module in ipairs { "data", "metrics", "nn", "optim", "train" } do
+    local entries = help.entries()
+    for name in pairs(entries) do names[#names + 1] = name end
+    for name, v in pairs(mare) do
+        if type(v) == "function" and not entries[name] then names[#names + 1] = name end
+    end
+    for _, module in ipairs { "data", "metrics", "nn", "optim", "profiler", "train" } do
         local t = value_of(module)
         if type(t) == "table" then
             for name, v in pairs(t) do

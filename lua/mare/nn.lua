@@ -8,6 +8,10 @@ local nn = {
     functional = require "mare.nn.functional",
     init = require "mare.nn.init",
 }
-for name, class in pairs(require "mare.nn.layers") do nn[name] = class end
+for _, part in ipairs { "layers", "conv", "lookup", "dropout", "losses", "norm", "pool",
+    "recurrent", "crf", "attention" } do
+    for name, class in pairs(require("mare.nn." .. part)) do nn[name] = class end
+end
+nn.utils = require "mare.nn.utils"
 
 return nn

@@ -13,6 +13,7 @@
 --- {lr = 0.01}). Change opt.groups[i].lr at any time.
 
 local mare = require "mare"
+local private = require("mare.core").private
 local module = require "mare.nn.module"
 
 local optim = {}
@@ -99,12 +100,51 @@ local function state_of(self, p, group)
     return s
 end
 
----One step of every parameter that has a gradient, evaluated together with the loss.
+--- The numbers that an update takes, once for all parameters of a group that did as many steps.
+local function numbers_of(self, group, s, known)
+    known[group] = known[group] or {}
+    local numbers, trace = known[group][s.step], private.trace
+    if not numbers then
+        numbers = self.kind.numbers(group, function() return s.step + 1 end)
+        for name, get in pairs(numbers) do numbers[name] = trace and trace:number(get) or get() end
+        known[group][s.step] = numbers
+    end
+    return numbers
+end
+
+--- What a compiled step depends on here, and what it does besides: see mare.compile.
+local function tell(self, trace, states)
+    trace:guard(function() return self.groups end)
+    trace:guard(function() return self.state end)
+    for _, group in ipairs(self.groups) do
+        trace:guard(function() return #group.params end)
+        for name, value in pairs(group) do
+            if type(value) == "number" then
+                trace:guard(function() return group[name] == 0 end)
+            elseif type(value) == "boolean" then
+                trace:guard(function() return group[name] end)
+            end
+        end
+    end
+    trace:effect(function()
+        for _, s in ipairs(states) do s.step = s.step + 1 end
+        self.steps = self.steps + 1
+    end)
+    self:zero_grad()
+end
+
+---One step of every parameter that has a gradient, evaluated together with the loss. A step that
+---fails (no memory left, say) changes neither parameters nor the optimizer. In a function of
+---mare.compile the gradients are gone afterwards.
 ---@param ... mare.tensor more tensors to evaluate with it, such as predictions
 function Optimizer:step(...)
-    local extra, staged = { ... }, {}
+    local extra, targets, values, states, known = { ... }, {}, {}, {}, {}
     local function stage(target, value)
-        staged[#staged + 1] = { target = target, value = value }
+        if value.shape ~= target.shape or value.dtype ~= target.dtype then
+            mare.fail("%s: a step of %s %s gives %s %s", self.kind.name, target.dtype,
+                target.shape, value.dtype, value.shape)
+        end
+        targets[#targets + 1], values[#values + 1] = target, value
         extra[#extra + 1] = target
     end
     mare.no_grad(function()
@@ -113,21 +153,17 @@ function Optimizer:step(...)
                 local g = p.grad
                 if g then
                     local s = state_of(self, p, group)
-                    staged[#staged + 1] = { state = s, step = s.step + 1 }
-                    self.kind.update(stage, p, g, s, s.step + 1, group)
+                    states[#states + 1] = s
+                    self.kind.update(stage, p, g, s, numbers_of(self, group, s, known), group)
                 end
             end
         end
     end)
-    for _, change in ipairs(staged) do
-        if change.target then
-            change.target:assign(change.value)
-        else
-            change.state.step = change.step
-        end
-    end
-    mare.eval(extra)
+    for i, target in ipairs(targets) do target:assign(values[i]) end
+    mare.eval(extra) -- undoes all assignments when it fails
+    for _, s in ipairs(states) do s.step = s.step + 1 end
     self.steps = self.steps + 1
+    if private.trace then tell(self, private.trace, states) end
 end
 
 ---Forgets the gradients of all parameters.
@@ -238,17 +274,26 @@ function SGD.slots(group)
     return group.momentum ~= 0 and { "momentum_buffer" } or {}
 end
 
-function SGD.update(stage, p, g, s, step, group)
-    if group.weight_decay ~= 0 then g = g + p * group.weight_decay end
+--- What update() takes as n, as functions of the number of the step. The first step takes the whole
+--- gradient; written so that its plan is that of all steps.
+function SGD.numbers(group, step)
+    return {
+        lr = function() return group.lr end,
+        decay = function() return group.weight_decay end,
+        momentum = function() return group.momentum end,
+        keep = function() return step() == 1 and 0 or group.momentum end,
+        share = function() return step() == 1 and 1 or 1 - group.dampening end,
+    }
+end
+
+function SGD.update(stage, p, g, s, n, group)
+    if group.weight_decay ~= 0 then g = g + p * n.decay end
     if group.momentum ~= 0 then
-        -- The first step takes the whole gradient; written so that its plan is that of all steps.
-        local first = step == 1
-        local keep, share = first and 0 or group.momentum, first and 1 or 1 - group.dampening
-        local velocity = s.momentum_buffer * keep + g * share
+        local velocity = s.momentum_buffer * n.keep + g * n.share
         stage(s.momentum_buffer, velocity)
-        g = group.nesterov and g + velocity * group.momentum or velocity
+        g = group.nesterov and g + velocity * n.momentum or velocity
     end
-    stage(p, p - g * group.lr)
+    stage(p, p - g * n.lr)
 end
 
 local function check_betas(group)
@@ -262,16 +307,28 @@ end
 
 local function adam_slots() return { "exp_avg", "exp_avg_sq" } end
 
+local function adam_numbers(group, step)
+    local function beta(i) return group.betas[i] end
+    return {
+        keep_1 = function() return beta(1) end,
+        share_1 = function() return 1 - beta(1) end,
+        keep_2 = function() return beta(2) end,
+        share_2 = function() return 1 - beta(2) end,
+        rate = function() return group.lr / (1 - beta(1) ^ step()) end,
+        scale = function() return 1 / math.sqrt(1 - beta(2) ^ step()) end,
+        eps = function() return group.eps end,
+        decay = function() return group.weight_decay end,
+        shrink = function() return 1 - group.lr * group.weight_decay end,
+    }
+end
+
 --- from: the parameter's value before the step, or what decay left of it.
-local function adam_update(stage, p, from, g, s, step, group)
-    local b1, b2 = group.betas[1], group.betas[2]
-    local m = s.exp_avg * b1 + g * (1 - b1)
-    local v = s.exp_avg_sq * b2 + g * g * (1 - b2)
+local function adam_update(stage, p, from, g, s, n)
+    local m = s.exp_avg * n.keep_1 + g * n.share_1
+    local v = s.exp_avg_sq * n.keep_2 + g * g * n.share_2
     stage(s.exp_avg, m)
     stage(s.exp_avg_sq, v)
-    local rate = group.lr / (1 - b1 ^ step)
-    local scale = 1 / math.sqrt(1 - b2 ^ step)
-    stage(p, from - m / (v:sqrt() * scale + group.eps) * rate)
+    stage(p, from - m / (v:sqrt() * n.scale + n.eps) * n.rate)
 end
 
 local Adam = {
@@ -279,11 +336,12 @@ local Adam = {
     defaults = { lr = 1e-3, betas = { 0.9, 0.999 }, eps = 1e-8, weight_decay = 0 },
     check = check_betas,
     slots = adam_slots,
+    numbers = adam_numbers,
 }
 
-function Adam.update(stage, p, g, s, step, group)
-    if group.weight_decay ~= 0 then g = g + p * group.weight_decay end
-    adam_update(stage, p, p, g, s, step, group)
+function Adam.update(stage, p, g, s, n, group)
+    if group.weight_decay ~= 0 then g = g + p * n.decay end
+    adam_update(stage, p, p, g, s, n)
 end
 
 local AdamW = {
@@ -291,11 +349,12 @@ local AdamW = {
     defaults = { lr = 1e-3, betas = { 0.9, 0.999 }, eps = 1e-8, weight_decay = 1e-2 },
     check = check_betas,
     slots = adam_slots,
+    numbers = adam_numbers,
 }
 
-function AdamW.update(stage, p, g, s, step, group)
-    local shrunk = group.weight_decay ~= 0 and p * (1 - group.lr * group.weight_decay) or p
-    adam_update(stage, p, shrunk, g, s, step, group)
+function AdamW.update(stage, p, g, s, n, group)
+    local shrunk = group.weight_decay ~= 0 and p * n.shrink or p
+    adam_update(stage, p, shrunk, g, s, n)
 end
 
 ---@class mare.optim.sgd

@@ -4,6 +4,17 @@
 // are chosen by value, not by branches: neighbours that take different ways cost more than both.
 #include "bits.glsl"
 
+#ifdef USE_log_gamma
+#define USE_log 1
+#define USE_sin 1
+#endif
+#ifdef USE_psi
+#define USE_log 1
+#define USE_tan 1
+#endif
+#ifdef USE_hurwitz
+#define USE_pow 1
+#endif
 #ifdef USE_pow
 #define USE_log_parts 1
 #define USE_exp_parts 1
@@ -47,4 +58,5 @@
 #include "math_power.glsl"
 #include "math_trig.glsl"
 #include "math_hyper.glsl"
+#include "math_special.glsl"
 #include "math_basic.glsl"

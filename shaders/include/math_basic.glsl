@@ -41,6 +41,10 @@ int m_isinf(int a) { return 0; }
 float m_isfinite(float a) { return float(is_finite(a)); }
 int m_isfinite(int a) { return 1; }
 #endif
+#ifdef USE_signbit
+float m_signbit(float a) { return float(floatBitsToUint(a) >> 31); }
+int m_signbit(int a) { return int(a < 0); }
+#endif
 
 // A float is false when it is a zero of either sign.
 bool truth(float a) { return (floatBitsToUint(a) & 0x7fffffffu) != 0u; }
@@ -108,11 +112,12 @@ float remainder(float a, float b) {
 
 // With the divisor's sign, as in Python and Lua.
 float m_mod(float a, float b) {
-    if (!is_finite(a) || is_nan(b) || b == 0.0) return make_nan();
-    float r = is_inf(b) ? abs(a) : remainder(abs(a), abs(b));
-    if (!truth(r)) return with_sign(0.0, b);
-    if ((a < 0.0) == (b < 0.0)) return with_sign(r, b);
-    return is_inf(b) ? b : with_sign(abs(b) - r, b);
+    bool bad = !is_finite(a) || is_nan(b) || b == 0.0;
+    float r = is_inf(b) ? abs(a) : remainder(bad ? 0.0 : abs(a), bad ? 1.0 : abs(b));
+    float across = is_inf(b) ? b : with_sign(abs(b) - r, b);
+    float y = same_sign(a, b) ? with_sign(r, b) : across;
+    y = truth(r) ? y : with_sign(0.0, b);
+    return bad ? make_nan() : y;
 }
 int m_mod(int a, int b) {
     if (b == 0 || b == -1) return 0;
@@ -123,11 +128,13 @@ int m_mod(int a, int b) {
 
 #ifdef USE_floordiv
 float m_floordiv(float a, float b) {
-    if (is_nan(a) || is_nan(b) || (is_inf(a) && is_inf(b))) return make_nan();
-    if (b == 0.0) return a == 0.0 ? make_nan() : with_sign(make_inf(), a * with_sign(1.0, b));
-    if (is_inf(a)) return with_sign(a, a * with_sign(1.0, b));
-    if (is_inf(b)) return a == 0.0 || (a < 0.0) == (b < 0.0) ? 0.0 : -1.0;
-    return roundEven((a - m_mod(a, b)) / b);
+    bool one = same_sign(a, b);
+    float far = one ? make_inf() : -make_inf();
+    float y = roundEven((a - m_mod(a, b)) / b);
+    y = is_inf(b) ? (a == 0.0 || one ? 0.0 : -1.0) : y;
+    y = is_inf(a) ? far : y;
+    y = b == 0.0 ? (a == 0.0 ? make_nan() : far) : y;
+    return is_nan(a) || is_nan(b) || (is_inf(a) && is_inf(b)) ? make_nan() : y;
 }
 // Rounded down; 0 when the divisor is 0.
 int m_floordiv(int a, int b) {
@@ -138,6 +145,18 @@ int m_floordiv(int a, int b) {
 }
 #endif
 
+#ifdef USE_gcd
+// Euclid's.
+int m_gcd(int a, int b) {
+    uint x = a < 0 ? 0u - uint(a) : uint(a), y = b < 0 ? 0u - uint(b) : uint(b);
+    while (y != 0u) {
+        uint rest = x % y;
+        x = y;
+        y = rest;
+    }
+    return int(x);
+}
+#endif
 #ifdef USE_bitnot
 int m_bitnot(int a) { return ~a; }
 #endif

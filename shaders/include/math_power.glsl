@@ -7,8 +7,8 @@ float m_sqrt(float x) { return x == 0.0 || (is_inf(x) && x > 0.0) ? x : sqrt(x);
 #endif
 #ifdef USE_rsqrt
 float m_rsqrt(float x) {
-    if (x == 0.0) return with_sign(make_inf(), x);
-    return is_inf(x) && x > 0.0 ? 0.0 : inversesqrt(x);
+    float y = is_inf(x) && x > 0.0 ? 0.0 : inversesqrt(x);
+    return x == 0.0 ? with_sign(make_inf(), x) : y;
 }
 #endif
 
@@ -53,34 +53,38 @@ float pow_positive(float a, float b) {
     rest = rest - (sum - high);
     high = sum;
     float product = b * high;
-    if (abs(product) > 150.0) return product > 0.0 ? make_inf() : 0.0;
-    product = product_parts(b, high, low);
-    precise float tail = low + b * rest;
+    bool far = abs(product) > 150.0;
+    float limit = product > 0.0 ? make_inf() : 0.0;
+    float power = far ? 1.0 : b;
+    product = product_parts(power, high, low);
+    precise float tail = low + power * rest;
     float m = exp_parts(product, tail, n);
-    return scale2(1.0 + m, n);
+    float y = scale2(1.0 + m, n);
+    return far ? limit : y;
 }
 
 float m_pow(float a, float b) {
-    if (b == 0.0 || a == 1.0) return 1.0;
-    if (is_nan(a) || is_nan(b)) return make_nan();
     float x = abs(a);
-    bool whole = floor(b) == b, odd = whole && abs(b) < 16777216.0 && (int(b) & 1) != 0;
-    if (a < 0.0 && !whole && !is_inf(a)) return make_nan();
-    float r;
-    if (is_inf(b)) r = x == 1.0 ? 1.0 : (x > 1.0) == (b > 0.0) ? make_inf() : 0.0;
-    else if (x == 0.0 || is_inf(x)) r = (x == 0.0) == (b < 0.0) ? make_inf() : 0.0;
-    else r = pow_positive(x, b);
-    return odd ? with_sign(r, a) : r;
+    bool whole = floor(b) == b, small = abs(b) < 16777216.0;
+    bool odd = whole && small && (int(small ? b : 0.0) & 1) != 0;
+    bool end = x == 0.0 || !is_finite(x), end_b = !is_finite(b);
+    float r = pow_positive(end ? 1.0 : x, end_b ? 1.0 : b);
+    r = end ? ((x == 0.0) == (b < 0.0) ? make_inf() : 0.0) : r;
+    r = end_b ? ((x > 1.0) == (b > 0.0) ? make_inf() : 0.0) : r;
+    r = x == 1.0 ? 1.0 : r;
+    r = odd ? with_sign(r, a) : r;
+    bool none = is_nan(a) || is_nan(b) || (a < 0.0 && !whole && !is_inf(a));
+    r = none ? make_nan() : r;
+    return b == 0.0 || a == 1.0 ? 1.0 : r;
 }
 #endif
 
 #ifdef USE_hypot
 float m_hypot(float a, float b) {
-    if (is_inf(a) || is_inf(b)) return make_inf();
     float x = max(abs(a), abs(b)), y = min(abs(a), abs(b));
-    if (is_nan(a) || is_nan(b)) return make_nan();
-    if (x == 0.0) return 0.0;
     float r = y / x;
-    return x * sqrt(1.0 + r * r);
+    float h = x == 0.0 ? 0.0 : x * sqrt(1.0 + r * r);
+    h = is_nan(a) || is_nan(b) ? make_nan() : h;
+    return is_inf(a) || is_inf(b) ? make_inf() : h;
 }
 #endif

@@ -3,15 +3,16 @@
 // ---- Trigonometry ---------------------------------------------------------------------------
 
 #ifdef USE_quadrant
-// 2 / pi as a fraction of 224 bits.
-const uint two_over_pi[7] = uint[7](0xa2f9836eu, 0x4e441529u, 0xfc2757d1u, 0xf534ddc0u, 0xdb629599u,
-                                    0x3c439041u, 0xfe5163abu);
-
-// 32 bits of 2 / pi from bit `at` on; zeros before its start.
-uint two_over_pi_bits(int at) {
+// 96 bits of 2 / pi from bit `at` on, for at in -32..103; zeros before its start. The words that they
+// lie in are chosen, not indexed: a table makes some drivers compile for seconds.
+uvec3 two_over_pi_bits(int at) {
     int w = at >> 5, s = at & 31;
-    uint a = w >= 0 ? two_over_pi[w] : 0u, b = w >= -1 ? two_over_pi[w + 1] : 0u;
-    return s == 0 ? a : (a << s) | (b >> (32 - s));
+    uvec4 a = w < 0    ? uvec4(0u, 0xa2f9836eu, 0x4e441529u, 0xfc2757d1u)
+              : w == 0 ? uvec4(0xa2f9836eu, 0x4e441529u, 0xfc2757d1u, 0xf534ddc0u)
+              : w == 1 ? uvec4(0x4e441529u, 0xfc2757d1u, 0xf534ddc0u, 0xdb629599u)
+              : w == 2 ? uvec4(0xfc2757d1u, 0xf534ddc0u, 0xdb629599u, 0x3c439041u)
+                       : uvec4(0xf534ddc0u, 0xdb629599u, 0x3c439041u, 0xfe5163abu);
+    return (a.xyz << s) | ((a.yzw >> 1) >> (31 - s));
 }
 
 // x = q pi/2 + r with |r| <= pi/4, nearly; q modulo 4.
@@ -26,11 +27,11 @@ float quadrant(float x, out int q) {
     // a = m 2^e, so a 2/pi modulo 4 needs the bits of 2/pi from weight 2^(1 - e) down.
     uint b = floatBitsToUint(a), m = (b & 0x7fffffu) | 0x800000u;
     int at = int(b >> 23) - 150 - 2;
-    uint h0 = two_over_pi_bits(at), h1 = two_over_pi_bits(at + 32), h2 = two_over_pi_bits(at + 64);
+    uvec3 h = two_over_pi_bits(at);
     uint high, low, unused;
-    umulExtended(m, h1, high, low);
-    uint top = m * h0 + high;
-    umulExtended(m, h2, high, unused);
+    umulExtended(m, h.y, high, low);
+    uint top = m * h.x + high;
+    umulExtended(m, h.z, high, unused);
     uint sum = low + high;
     if (sum < low) top++;
     q = int(top >> 30);

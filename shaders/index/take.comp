@@ -1,4 +1,6 @@
-// dst[o, j, c] = src[o, index[j], c]. Words of any dtype, or groups of four when WORD is uvec4.
+// dst[o, j, c] = src[o, index[j], c]; EACH: of an index for each element. Words of any dtype, or
+// groups of four when WORD is uvec4. PART: src has some of the rows that there are; what is picked
+// from others is left alone.
 #include "mare.glsl"
 
 layout(std140, binding = 0) uniform Params {
@@ -7,6 +9,8 @@ layout(std140, binding = 0) uniform Params {
     uint picks;  // indices
     uint inner;
     uint src_first, index_first, dst_first;
+    uint row;   // of all, which src begins with
+    uint limit; // rows that there are
 };
 layout(std430, binding = 1) readonly buffer Src { WORD src[]; };
 layout(std430, binding = 2) readonly buffer Index { int index[]; };
@@ -19,6 +23,12 @@ void main() {
     uint c = i - t * inner;
     uint o = t / picks;
     uint j = t - o * picks;
-    uint row = uint(clamp(index[index_first + j], 0, int(rows) - 1));
-    dst[dst_first + i] = src[src_first + (o * rows + row) * inner + c];
+#ifdef EACH
+    j = i;
+#endif
+    uint r = uint(clamp(index[index_first + j], 0, int(limit) - 1)) - row;
+#ifdef PART
+    if (r >= rows) return;
+#endif
+    dst[dst_first + i] = src[src_first + (o * rows + r) * inner + c];
 }

@@ -9,25 +9,34 @@
 #extension GL_EXT_control_flow_attributes : require
 #ifdef INT64
 #extension GL_EXT_shader_explicit_arithmetic_types_int64 : require
-#define PAIR uint64_t
-#define SPLIT(x) uintBitsToFloat(unpackUint2x32(x))
-#else
-#define PAIR vec2
-#define SPLIT(x) (x)
 #endif
 #include "gemm.glsl"
+
+#ifndef INT64
+#define PAIR T2
+#define SPLIT(x) (x)
+#else
+#define PAIR uint64_t
+#ifdef INTS
+#define SPLIT(x) ivec2(unpackUint2x32(x))
+#else
+#define SPLIT(x) uintBitsToFloat(unpackUint2x32(x))
+#endif
+#endif
 
 #if A_PAIR
 layout(std430, binding = 1) readonly buffer A { PAIR a[]; };
 #else
-layout(std430, binding = 1) readonly buffer A { float a[]; };
+layout(std430, binding = 1) readonly buffer A { T a[]; };
 #endif
 #if B_PAIR
 layout(std430, binding = 2) readonly buffer B { PAIR b[]; };
 #else
-layout(std430, binding = 2) readonly buffer B { float b[]; };
+layout(std430, binding = 2) readonly buffer B { T b[]; };
 #endif
-layout(std430, binding = 3) writeonly buffer O { float o[]; };
+#ifndef AFTER
+layout(std430, binding = 3) writeonly buffer O { T o[]; };
+#endif
 
 #define EACH(i, n) [[unroll]] for (int i = 0; i < n; i++)
 // Steps of k a turn of the loop.
@@ -78,25 +87,27 @@ void main() {
     int a_step = a_k.x / A_HALF, b_step = b_k.x / B_HALF;
     int a_turn = a_k.x * U / A_HALF, b_turn = b_k.x * U / B_HALF;
 
-    float acc[R][C];
-    EACH(r, R) EACH(c, C) acc[r][c] = 0.0;
+    T acc[R][C];
+    EACH(r, R) EACH(c, C) acc[r][c] = T(0);
 
     int k2_end = min((p.slice + 1) * k_part, (K + k_size0 * k_size1 - 1) / (k_size0 * k_size1));
-    for (int k2 = p.slice * k_part; k2 < k2_end; k2++)
+    for (int k2 = p.slice * k_part; k2 < k2_end; k2++) {
+        int d3 = k2 / k_size2, d2 = k2 - d3 * k_size2;
+        int a2 = d3 * a_k3 + d2 * a_k.z, b2 = d3 * b_k3 + d2 * b_k.z;
         for (int k1 = 0; k1 < k_size1; k1++) {
             int end = min(k_size0, K - (k2 * k_size1 + k1) * k_size0);
-            int ka = (k2 * a_k.z + k1 * a_k.y) / A_HALF, kb = (k2 * b_k.z + k1 * b_k.y) / B_HALF;
+            int ka = (a2 + k1 * a_k.y) / A_HALF, kb = (b2 + k1 * b_k.y) / B_HALF;
             for (int k = 0; k < end; k += U) {
-                float av[R][U], bv[U][C];
+                T av[R][U], bv[U][C];
 #if B_PAIR == 2
                 EACH(u, U) EACH(c, C / 2) {
-                    vec2 t = SPLIT(b[bc[2 * c] + kb + u * b_step]);
+                    T2 t = SPLIT(b[bc[2 * c] + kb + u * b_step]);
                     bv[u][2 * c] = t.x;
                     bv[u][2 * c + 1] = t.y;
                 }
 #elif B_PAIR == 1
                 EACH(c, C) {
-                    vec2 t = SPLIT(b[bc[c] + kb]);
+                    T2 t = SPLIT(b[bc[c] + kb]);
                     bv[0][c] = t.x;
                     bv[1][c] = t.y;
                 }
@@ -105,24 +116,26 @@ void main() {
 #endif
 #if A_PAIR == 2
                 EACH(u, U) EACH(r, R / 2) {
-                    vec2 t = SPLIT(a[ar[2 * r] + ka + u * a_step]);
+                    T2 t = SPLIT(a[ar[2 * r] + ka + u * a_step]);
                     av[2 * r][u] = t.x;
                     av[2 * r + 1][u] = t.y;
                 }
 #elif A_PAIR == 1
                 EACH(r, R) {
-                    vec2 t = SPLIT(a[ar[r] + ka]);
+                    T2 t = SPLIT(a[ar[r] + ka]);
                     av[r][0] = t.x;
                     av[r][1] = t.y;
                 }
 #else
                 EACH(r, R) EACH(u, U) av[r][u] = a[ar[r] + ka + u * a_step];
 #endif
-                EACH(r, R) EACH(c, C) EACH(u, U) acc[r][c] = fma(av[r][u], bv[u][c], acc[r][c]);
+                EACH(r, R) EACH(c, C) EACH(u, U)
+                    acc[r][c] = MULTIPLY_ADD(av[r][u], bv[u][c], acc[r][c]);
                 ka += a_turn;
                 kb += b_turn;
             }
         }
+    }
 
     d = first_row;
     EACH(r, R) {
@@ -130,7 +143,7 @@ void main() {
             int at_row = p.o + at(d, o_m);
             EACH(c, C) {
                 int col = col0 + c / W * W * lanes + c % W;
-                if (col < N) o[at_row + col * o_n] = acc[r][c];
+                if (col < N) WRITE(at_row + col * o_n, acc[r][c]);
             }
         }
         next_row(d);

@@ -2,24 +2,26 @@
 layout(std430, binding = 1) readonly buffer InX { float X[]; };
 layout(std430, binding = 2) writeonly buffer Out { float Y[]; };
 
-#include "avg_window.glsl"
+#include "window.glsl"
 
 void main() {
     uint i = global_index();
     if (i >= count) return;
     uint image;
-    int y, x;
-    split(i, uint(OW), uint(OH), image, y, x);
-    uint base = image * uint(H * W);
+    ivec3 o;
+    split(i, OD, OH, OW, image, o);
+    uint base = image * IMAGE;
+    ivec3 from = window_begin(o), n = window_span(o);
     float sum = 0.0;
-    for (int j = 0; j < KH; j++) {
-        int h = y * SH - PH + j;
-        for (int k = 0; k < KW; k++) {
-            int w = x * SW - PW + k;
-            bool inside = true;
-            if (PADDED != 0) inside = h >= 0 && h < H && w >= 0 && w < W;
-            if (inside) sum += X[base + uint(h * W + w)];
+    for (int a = 0; a < n.x; a++) {
+        int d = from.x + a;
+        for (int b = 0; b < n.y; b++) {
+            int h = from.y + b;
+            for (int c = 0; c < n.z; c++) {
+                int w = from.z + c;
+                if (inside(d, h, w)) sum += X[base + uint((d * H + h) * W + w)];
+            }
         }
     }
-    Y[i] = sum / float(window_size(y, x));
+    Y[i] = sum / window_size(o);
 }

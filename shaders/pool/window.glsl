@@ -1,35 +1,110 @@
-// The geometry of pooling windows. All that is fixed for a layer is a specialisation constant, so
-// that small windows unroll.
+// The geometry of pooling windows over up to three axes: depth, height, width, in this order; an
+// axis that a tensor lacks has size 1. All that is fixed for a layer is a specialisation constant,
+// so that small windows unroll. ADAPTIVE: as many windows as are asked for share the image.
 #include "mare.glsl"
 
-layout(constant_id = 1) const int KH = 1;
-layout(constant_id = 2) const int KW = 1;
-layout(constant_id = 3) const int SH = 1; // stride
-layout(constant_id = 4) const int SW = 1;
-layout(constant_id = 5) const int PH = 0; // padding
-layout(constant_id = 6) const int PW = 0;
-layout(constant_id = 7) const int DH = 1; // dilation
-layout(constant_id = 8) const int DW = 1;
-layout(constant_id = 9) const int COUNT_PAD = 0; // averages count the padding
+layout(constant_id = 1) const int KD = 1;
+layout(constant_id = 2) const int KH = 1;
+layout(constant_id = 3) const int KW = 1;
+layout(constant_id = 4) const int SD = 1; // stride
+layout(constant_id = 5) const int SH = 1;
+layout(constant_id = 6) const int SW = 1;
+layout(constant_id = 7) const int PD = 0; // padding
+layout(constant_id = 8) const int PH = 0;
+layout(constant_id = 9) const int PW = 0;
+layout(constant_id = 10) const int DD = 1; // dilation
+layout(constant_id = 11) const int DH = 1;
+layout(constant_id = 12) const int DW = 1;
+layout(constant_id = 13) const int COUNT_PAD = 0; // averages count the padding
+layout(constant_id = 14) const int DIVISOR = 0;   // what averages divide by; 0: the window's size
 
 layout(std140, binding = 0) uniform Params {
-    uint count; // of the elements that are written
-    int H, W;   // of an image
-    int OH, OW; // windows
+    uint count;     // of the elements that are written
+    int D, H, W;    // of an image
+    int OD, OH, OW; // windows
 };
 
-// Splits i into image, row, column.
-void split(uint i, uint width, uint height, out uint image, out int row, out int column) {
-    uint t = i / width;
-    column = int(i - t * width);
-    image = t / height;
-    row = int(t - image * height);
+#define IMAGE uint(D * H * W)
+#define WINDOWS uint(OD * OH * OW)
+
+// Splits i into image and place.
+void split(uint i, int depth, int height, int width, out uint image, out ivec3 at) {
+    uint t = i / uint(width), r = t / uint(height);
+    at.z = int(i - t * uint(width));
+    at.y = int(t - r * uint(height));
+    image = r;
+    at.x = 0;
+#if DEEP
+    image = r / uint(depth);
+    at.x = int(r - image * uint(depth));
+#endif
 }
 
-// The windows first.. last (inclusive) along one axis that may hold position p.
-int first_window(int p, int K, int S, int P, int D) {
-    int x = p + P - (K - 1) * D;
-    return x <= 0 ? 0 : (x + S - 1) / S;
+// Where window o begins along each axis, and how many elements it has there.
+ivec3 window_begin(ivec3 o) {
+#if ADAPTIVE
+    return o * ivec3(D, H, W) / ivec3(OD, OH, OW);
+#else
+    return o * ivec3(SD, SH, SW) - ivec3(PD, PH, PW);
+#endif
 }
 
-int last_window(int p, int S, int P, int windows) { return min((p + P) / S, windows - 1); }
+ivec3 window_span(ivec3 o) {
+#if ADAPTIVE
+    ivec3 n = ivec3(OD, OH, OW);
+    return ((o + 1) * ivec3(D, H, W) + n - 1) / n - window_begin(o);
+#else
+    return ivec3(KD, KH, KW);
+#endif
+}
+
+// The windows first.. last (inclusive) that may hold place p. Axis by axis: tools fold arithmetic
+// on vectors of specialisation constants wrongly.
+int first_on(int p, int k, int stride, int padding, int dilation) {
+    int x = p + padding - (k - 1) * dilation;
+    return x <= 0 ? 0 : (x + stride - 1) / stride;
+}
+
+ivec3 first_window(ivec3 p) {
+#if ADAPTIVE
+    return p * ivec3(OD, OH, OW) / ivec3(D, H, W);
+#else
+    return ivec3(first_on(p.x, KD, SD, PD, DD), first_on(p.y, KH, SH, PH, DH),
+                 first_on(p.z, KW, SW, PW, DW));
+#endif
+}
+
+ivec3 last_window(ivec3 p) {
+    ivec3 n = ivec3(OD, OH, OW);
+#if ADAPTIVE
+    return ((p + 1) * n - 1) / ivec3(D, H, W);
+#else
+    return min((p + ivec3(PD, PH, PW)) / ivec3(SD, SH, SW), n - 1);
+#endif
+}
+
+// Is this place in the image? Always, unless some window is PADDED.
+bool inside(int d, int h, int w) {
+#if PADDED
+    return d >= 0 && d < D && h >= 0 && h < H && w >= 0 && w < W;
+#else
+    return true;
+#endif
+}
+
+// What an average divides by.
+float window_size(ivec3 o) {
+#if ADAPTIVE
+    ivec3 n = window_span(o);
+#else
+    ivec3 p = ivec3(PD, PH, PW), size = ivec3(D, H, W);
+    ivec3 from = window_begin(o), to = min(from + ivec3(KD, KH, KW), size + p);
+    if (COUNT_PAD == 0) {
+        from = max(from, ivec3(0));
+        to = min(to, size);
+    }
+    ivec3 n = to - from;
+    if (DIVISOR != 0) return float(DIVISOR);
+#endif
+    return float(n.x * n.y * n.z);
+}

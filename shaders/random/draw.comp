@@ -1,5 +1,6 @@
 // Random numbers: element 4 i + k comes from word k of Philox at counter + i. Uniform in [0, 1) from
-// 24 bits, or NORMAL by Box and Muller from pairs of words.
+// 24 bits; NORMAL by Box and Muller from pairs of words; WHOLE numbers low .. low + span - 1 (span 0:
+// 2^32) from the upper bits of word times span; DROPOUT: x / (1 - p), or 0 with probability p.
 #include "mare.glsl"
 #include "philox.glsl"
 #ifdef NORMAL
@@ -9,13 +10,25 @@
 #endif
 #include "math.glsl"
 
+#ifndef UPPER
+#define UPPER uvec2(0u) // the counter's upper words
+#endif
+
 layout(std140, binding = 0) uniform Params {
-    uint count, first;
-    int stride;
+    uint count, first, x_first;
     uint from; // counters that lie before this launch's
     uint key_low, key_high, counter_low, counter_high;
+    uint low, span;
+    float p;
 };
+#ifdef DROPOUT
+layout(std430, binding = 1) readonly buffer X { float x[]; };
+layout(std430, binding = 2) writeonly buffer Out { float result[]; };
+#elif defined WHOLE
+layout(std430, binding = 1) writeonly buffer Out { int result[]; };
+#else
 layout(std430, binding = 1) writeonly buffer Out { float result[]; };
+#endif
 
 #ifdef NORMAL
 vec2 box_muller(uvec2 w) {
@@ -30,14 +43,24 @@ vec2 box_muller(uvec2 w) {
 void main() {
     uint i = global_index();
     if (i * 4u >= count) return;
-    uint low = counter_low + from, carry = low < from ? 1u : 0u, at = low + i;
+    uint lower = counter_low + from, carry = lower < from ? 1u : 0u, at = lower + i;
     carry += at < i ? 1u : 0u;
-    uvec4 w = philox(uvec4(at, counter_high + carry, 0u, 0u), uvec2(key_low, key_high));
+    uvec4 w = philox(uvec4(at, counter_high + carry, UPPER), uvec2(key_low, key_high));
 #ifdef NORMAL
     vec4 v = vec4(box_muller(w.xy), box_muller(w.zw));
+#elif defined WHOLE
+    uvec4 high, rest;
+    umulExtended(w, uvec4(span), high, rest);
+    ivec4 v = ivec4((span == 0u ? w : high) + low);
 #else
     vec4 v = vec4(w >> 8u) * 5.9604645e-8;
 #endif
-    for (uint k = 0u; k < 4u && i * 4u + k < count; k++)
-        result[int(first) + int(i * 4u + k) * stride] = v[k];
+    for (uint k = 0u; k < 4u && i * 4u + k < count; k++) {
+#ifdef DROPOUT
+        float kept = x[x_first + i * 4u + k] / (1.0 - p);
+        result[first + i * 4u + k] = v[k] < p ? 0.0 : kept;
+#else
+        result[first + i * 4u + k] = v[k];
+#endif
+    }
 }

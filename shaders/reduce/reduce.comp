@@ -3,18 +3,42 @@
 // The parts of argmax and argmin are places: the second launch (PICK) chooses among them by the
 // elements there.
 //
+// BEFORE and AFTER: programs make the elements, or take the results (attach.glsl).
 // Defines: KIND_<op>, T; KEPT and REDUCED, the ranks of the loops over results and over what is
 // reduced; WORDS.
 #include "mare.glsl"
-#include "bits.glsl"
-
-layout(std140, binding = 0) uniform Params { uvec4 word[WORDS]; };
-layout(std430, binding = 1) readonly buffer In { T source[]; };
-#if defined KIND_argmax || defined KIND_argmin
-#define ARG
-layout(std430, binding = 2) writeonly buffer Out { int result[]; };
+#if defined BEFORE || defined AFTER
+#include "attach.glsl"
 #else
-layout(std430, binding = 2) writeonly buffer Out { T result[]; };
+#include "bits.glsl"
+#endif
+
+layout(std140, binding = 0) uniform Params {
+    uvec4 word[WORDS];
+#ifdef ATTACHED_WORDS
+    uvec4 attached[ATTACHED_WORDS];
+#endif
+};
+#ifdef BEFORE
+#define OUT_BINDING 1
+#define SOURCE(i) before(i)
+#else
+#define OUT_BINDING 2
+#define SOURCE(i) source[i]
+layout(std430, binding = 1) readonly buffer In { T source[]; };
+#endif
+#ifdef AFTER
+#define WRITE(i, v) after(i, v)
+#else
+#define WRITE(i, v) result[i] = v
+#if defined KIND_argmax || defined KIND_argmin
+layout(std430, binding = OUT_BINDING) writeonly buffer Out { int result[]; };
+#else
+layout(std430, binding = OUT_BINDING) writeonly buffer Out { T result[]; };
+#endif
+#endif
+#if defined BEFORE || defined AFTER
+ATTACHED_TEXT
 #endif
 #ifdef PICK
 layout(std430, binding = 3) readonly buffer Candidates { int candidate[]; };
@@ -33,73 +57,7 @@ layout(std430, binding = 3) readonly buffer Candidates { int candidate[]; };
 #define REDUCED_SIZE(d) W(7 + 3 * KEPT + (d))
 #define REDUCED_IN(d) W(7 + 3 * KEPT + REDUCED + (d))
 
-bool nan(float x) { return is_nan(x); }
-bool nan(int x) { return false; }
-
-// ---- The operation --------------------------------------------------------------------------
-
-#if defined ARG
-struct Sum { T v; uint at; };
-Sum start() { return Sum(T(0), 0xffffffffu); }
-// The first of the best; NaN is better than all.
-bool better(T x, T y) {
-#ifdef KIND_argmax
-    return !nan(y) && (nan(x) || x > y);
-#else
-    return !nan(y) && (nan(x) || x < y);
-#endif
-}
-void join(inout Sum a, Sum b) {
-    if (b.at == 0xffffffffu) return;
-    bool tie = !better(a.v, b.v) && !better(b.v, a.v);
-    if (a.at == 0xffffffffu || better(b.v, a.v) || (tie && b.at < a.at)) a = b;
-}
-void put(inout Sum a, T x, uint at) { join(a, Sum(x, at)); }
-#define RESULT(a) int(a.at)
-
-#elif defined KIND_sum && defined FLOATS
-// Compensated: `low` collects what the additions rounded away (exactly so, by Knuth's TwoSum).
-struct Sum { float v, low; };
-Sum start() { return Sum(0.0, 0.0); }
-void put(inout Sum a, float x, uint at) {
-    precise float t = a.v + x;
-    precise float from_x = t - a.v;
-    precise float lost = (a.v - (t - from_x)) + (x - from_x);
-    a.v = t;
-    a.low += lost;
-}
-void join(inout Sum a, Sum b) {
-    put(a, b.v, 0u);
-    a.low += b.low;
-}
-#define RESULT(a) (is_finite(a.v) ? a.v + a.low : a.v)
-
-#else
-struct Sum { T v; };
-#if defined KIND_sum
-Sum start() { return Sum(T(0)); }
-void put(inout Sum a, T x, uint at) { a.v += x; }
-#elif defined KIND_prod
-Sum start() { return Sum(T(1)); }
-void put(inout Sum a, T x, uint at) { a.v *= x; }
-#elif defined KIND_max
-#ifdef FLOATS
-Sum start() { return Sum(-make_inf()); }
-#else
-Sum start() { return Sum(-2147483647 - 1); }
-#endif
-void put(inout Sum a, T x, uint at) { if (nan(x) || (!nan(a.v) && x > a.v)) a.v = x; }
-#else
-#ifdef FLOATS
-Sum start() { return Sum(make_inf()); }
-#else
-Sum start() { return Sum(2147483647); }
-#endif
-void put(inout Sum a, T x, uint at) { if (nan(x) || (!nan(a.v) && x < a.v)) a.v = x; }
-#endif
-void join(inout Sum a, Sum b) { put(a, b.v, 0u); }
-#define RESULT(a) a.v
-#endif
+#include "fold.glsl"
 
 // ---- The walk -------------------------------------------------------------------------------
 
@@ -136,7 +94,7 @@ void gather(inout Sum a, uint base, uint first, uint end, uint step) {
 #endif
     base += seek(first);
     for (uint r = first; r < end; r += step) {
-        put(a, source[base], r);
+        put(a, SOURCE(base), r);
         base += forward;
 #if REDUCED > 1
         bool carry = false;
@@ -204,5 +162,5 @@ void main() {
     if (id != 0u) return;
     a = sums[0];
 #endif
-    if (live) result[target + part] = RESULT(a);
+    if (live) WRITE(target + part, RESULT(a));
 }

@@ -1,15 +1,31 @@
 // out = softmax or log_softmax of the input along one axis. One workgroup (GROUP) or one invocation
 // takes one row, wherever its elements lie.
 //
-// Defines: LOG for log_softmax; KEPT, the rank of the loop over rows; WORDS.
+// Defines: LOG for log_softmax; KEPT, the rank of the loop over rows; WORDS. AFTER: a program takes the
+// results (attach.glsl).
 #include "mare.glsl"
 #define USE_exp 1
 #define USE_log 1
+#ifdef AFTER
+#include "attach.glsl"
+#else
 #include "math.glsl"
+#endif
 
-layout(std140, binding = 0) uniform Params { uvec4 word[WORDS]; };
+layout(std140, binding = 0) uniform Params {
+    uvec4 word[WORDS];
+#ifdef ATTACHED_WORDS
+    uvec4 attached[ATTACHED_WORDS];
+#endif
+};
 layout(std430, binding = 1) readonly buffer In { float source[]; };
+#ifdef AFTER
+ATTACHED_TEXT
+#define WRITE(at, v) after(at, v)
+#else
+#define WRITE(at, v) result[at] = v
 layout(std430, binding = 2) writeonly buffer Out { float result[]; };
+#endif
 #define W(i) word[(i) / 4][(i) % 4]
 #define ROWS W(0)
 #define LENGTH W(1)
@@ -84,9 +100,9 @@ void main() {
 #ifdef LOG
     float shift = m_log(sum);
     for (uint k = id; k < length; k += step)
-        result[to + k * OUT_STEP] = (source[from + k * IN_STEP] - top) - shift;
+        WRITE(to + k * OUT_STEP, (source[from + k * IN_STEP] - top) - shift);
 #else
     for (uint k = id; k < length; k += step)
-        result[to + k * OUT_STEP] = m_exp(source[from + k * IN_STEP] - top) / sum;
+        WRITE(to + k * OUT_STEP, m_exp(source[from + k * IN_STEP] - top) / sum);
 #endif
 }

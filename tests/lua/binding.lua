@@ -67,7 +67,15 @@ local seq = function(...) -- 1, 2, 3, ... in a shape
     return mare.arange(1, n + 1):float():reshape(...)
 end
 
+local function ints(t) return mare.tensor(t, { dtype = "i32" }) end
+
+local function leaf(...) -- seq, which requires a gradient
+    local x = seq(...)
+    x.requires_grad = true
+    return x
+end
+
 return {
     close = close, is = is, equal = equal, shaped = shaped, fails = fails, temporary = temporary,
-    seq = seq,
+    seq = seq, ints = ints, leaf = leaf,
 }

@@ -10,6 +10,7 @@ local function run(name)
     local printed = {}
     local env = setmetatable({
         print = function(...) printed[#printed + 1] = { ... } end,
+        arg = false,
     }, { __index = _G })
     local chunk = assert(loadfile(examples .. "examples/" .. name .. "/train.lua", "t", env))
     chunk()
@@ -22,6 +23,14 @@ describe("examples", function()
         for _, line in ipairs(run "linear_regression") do found[line[1]] = line[2] end
         check.near(found.weight, { { 3, -2 } }, 1e-3 / 3) -- relative to 3: 1e-3
         check.near(found.bias, { 1 }, 1e-3)
+    end)
+    it("a kernel of one's own trains on MNIST to 90 %", function()
+        local found, reason = pcall(mare.data.mnist, { limit = 10 })
+        if not found then skip("no MNIST here: " .. tostring(reason)) end
+        local printed = run "own_kernel"
+        local last = printed[#printed]
+        check.equal(last[1], "test accuracy")
+        check.truthy(last[2] >= 90, ("%.2f %%: within the bar"):format(last[2]))
     end)
     it("xor is learned to 0.05", function()
         local printed = run "xor"

@@ -229,30 +229,6 @@ describe("Linear", function()
     end)
 end)
 
-describe("Conv2d", function()
-    it("has PyTorch's shapes and start", function()
-        local conv = nn.Conv2d(4, 6, { 3, 5 },
-            { groups = 2, stride = { 2, 1 }, padding = { 1, 2 } })
-        check.equal(conv.weight.shape, { 6, 2, 3, 5 })
-        check.equal(conv(mare.zeros(2, 4, 8, 8)).shape, { 2, 6, 4, 8 })
-        check.truthy(conv.weight:abs():max():item() <= 1 / math.sqrt(30))
-        check.equal(tostring(conv):match("^[^\n]*%)"),
-            "Conv2d(4, 6, 3x5, stride=2x1, padding=1x2, groups=2)")
-    end)
-
-    it("keeps the size with padding 'same'", function()
-        check.equal(nn.Conv2d(1, 1, 5, { padding = "same", dilation = 2 })(mare.zeros(1, 1, 9, 9))
-            .shape, { 1, 1, 9, 9 })
-        check.fails("odd kernel", nn.Conv2d, 1, 1, 4, { padding = "same" })
-    end)
-
-    it("refuses groups that do not divide", function()
-        check.fails("3 groups do not divide 4 inputs and 6 outputs", nn.Conv2d, 4, 6, 3,
-            { groups = 3 })
-        check.fails("kernel is a number or {height, width}", nn.Conv2d, 1, 1, { 1, 2, 3 })
-    end)
-end)
-
 describe("Pooling", function()
     it("takes the largest and the mean", function()
         local x = mare.arange(16, { dtype = "f32" }):reshape(1, 1, 4, 4)

@@ -247,4 +247,46 @@ describe("Optimizer", function()
             opt:load_state_dict(state)
         end)
     end)
+
+    for name, o in pairs {
+        SGD = { lr = 0.05, momentum = 0.9 },
+        Adam = { lr = 0.1 },
+        AdamW = { lr = 0.1 },
+    } do
+        it("changes nothing in a step that fails: " .. name, function()
+            local whole = run(optim[name], o, 3)
+            local p, opt = run(optim[name], o, 2)
+            local before, state = p:totable(), {}
+            for k, v in pairs(opt:state_dict().state[1]) do
+                state[k] = mare.is_tensor(v) and v:totable() or v
+            end
+            opt:zero_grad()
+            loss_of(p):backward()
+            local big = mare.zeros(64 << 20) -- 256 MiB
+            mare.set_memory_cap(mare.memory().used + (64 << 20))
+            local ok, message = pcall(opt.step, opt, big)
+            mare.set_memory_cap(0)
+            check.truthy(not ok and tostring(message):find("cap", 1, true), tostring(message))
+            check.equal(p, before)
+            check.equal(opt.steps, 2)
+            for k, v in pairs(opt:state_dict().state[1]) do check.equal(v, state[k], k) end
+            opt:step() -- the gradient is there still
+            check.equal(p, whole)
+            check.equal(opt.steps, 3)
+        end)
+    end
+
+    it("refuses a step of another shape or dtype before any parameter changes", function()
+        local a = mare.tensor({ 1, 2 }, { requires_grad = true })
+        local b = mare.tensor({ 3, 4 }, { requires_grad = true, dtype = "f16" })
+        local opt = optim.SGD({ a, b }, { lr = 1 })
+        local odd = setmetatable({ update = function(stage, p, g)
+            stage(p, (p - g):to("f32"))
+        end }, { __index = opt.kind })
+        opt.kind = odd
+        a.grad, b.grad = mare.ones(2), mare.ones(2, { dtype = "f16" })
+        check.fails("a step of f16 %[2%] gives f32 %[2%]", function() opt:step() end)
+        check.equal(a, { 1, 2 })
+        check.equal(opt.steps, 0)
+    end)
 end)

@@ -118,10 +118,15 @@ describe("evaluation", function()
         equal(s.evals > 0 and s.nodes >= 0, true)
         equal(type(d.name) == "string" and d.workgroup >= 128 and type(d.features) == "table", true)
         equal(#mare.devices() >= 1, true)
+        mare.eval((mare.ones(4, 64) + 1):sum(1) * 2)
+        local p = mare.plan()
+        equal(p.launches > p.barriers and p.barriers >= 0, true)
+        equal(p.bound <= p.arena and p.arena <= p.sum, true)
         mare.synchronize()
         fails(function() mare.init { seed = 1 } end, "there is a context already")
         fails(function() mare.init { sed = 1 } end, "unknown option 'sed'")
         fails(function() mare.set_memory_cap(-1) end, "%-1 bytes")
+        fails(function() mare.set_passes "fuze" end, '"fuze" is none of all, none, ')
     end)
 end)
 
@@ -133,11 +138,17 @@ describe("files", function()
             ["layer.weight"] = w:t(),
             steps = mare.tensor({ 3 }, { dtype = "i32" }),
             half = w:half(),
+            bfloat = w:bfloat16(),
+            signed = mare.tensor({ -3 }, { dtype = "i8" }),
             flags = mare.tensor { true, false },
         }, { epoch = 7, note = "x" })
         local t, notes = mare.load(path)
         is(t["layer.weight"], { { 1, 4 }, { 2, 5 }, { 3, 6 } })
         equal(t.half.dtype, "f16")
+        equal(t.bfloat.dtype, "bf16")
+        is(t.bfloat, { { 1, 2, 3 }, { 4, 5, 6 } })
+        equal(t.signed.dtype, "i8")
+        is(t.signed, { -3 })
         is(t.steps, { 3 })
         is(t.flags, { true, false })
         equal(notes.epoch, "7")
@@ -296,7 +307,7 @@ describe("the module", function()
         local core = require "mare.core"
         for _, t in ipairs { core.api, core.methods } do
             for name in pairs(t) do
-                if not entries[name] then missing[#missing + 1] = name end
+                if not mare.help(name) then missing[#missing + 1] = name end
             end
         end
         table.sort(missing)
@@ -308,11 +319,12 @@ describe("the module", function()
         end
     end)
     it("answers help", function()
-        equal(mare.help("sum"):match("^x:sum") ~= nil, true)
+        equal(mare.help("sum"):match("^mare.sum%(x, { dim=") ~= nil, true)
         equal(mare.help(mare.matmul):match("Matrix product") ~= nil, true)
         equal(mare.help("mare.exp"):match("mare.exp%(a%)") ~= nil, true)
         equal(mare.help("no such thing"), nil)
         equal(mare.help():match("matmul") ~= nil, true)
+        equal(mare.help():match("%f[%w]jacobian%f[%W]") ~= nil, true)
     end)
     it("defines no globals", function()
         for name in pairs(_G) do

@@ -78,6 +78,16 @@ function init.normal(tensor, mean, std)
     return set(tensor, function() return mare.normal(tensor.shape, mean or 0, std or 1) end)
 end
 
+---Normal, but only within a..b.
+---@param tensor mare.tensor
+---@param mean? number default 0
+---@param std? number default 1
+---@param a? number default -2
+---@param b? number default 2
+function init.trunc_normal(tensor, mean, std, a, b)
+    return set(tensor, function() return mare.trunc_normal(tensor.shape, mean, std, a, b) end)
+end
+
 ---He et al. 2015, uniform.
 ---@param tensor mare.tensor
 ---@param options? {a?: number, mode?: string, nonlinearity?: string}

@@ -43,6 +43,7 @@ local function kind_of(self, name, value)
     if is_module(value) then return "module" end
     if not is_tensor(value) then return nil end
     local kind = self._kinds[name]
+    if kind == "derived" then return nil end
     if not kind and value.requires_grad then
         kind = "parameter"
         self._kinds[name] = kind -- it stays one when it is frozen
@@ -116,8 +117,14 @@ local function finish(self, ok, ...)
     error(failure.text, 0)
 end
 
+local function forward(self, ...)
+    if private.trace then private.trace:see(self) end
+    for _, derived in ipairs(self._derived) do rawset(self, derived.name, derived.make(self)) end
+    return self:forward(...)
+end
+
 local function call(self, ...)
-    return finish(self, pcall(self.forward, self, ...))
+    return finish(self, pcall(forward, self, ...))
 end
 
 local function commas(n)
@@ -149,7 +156,8 @@ local function construct(class, ...)
     local self = setmetatable({}, class._instance)
     rawset(self, "_order", {}) -- names of fields in the order of their first assignment
     rawset(self, "_seen", {})
-    rawset(self, "_kinds", {}) -- "parameter" or "buffer" by name
+    rawset(self, "_kinds", {}) -- "parameter", "buffer" or "derived" by name
+    rawset(self, "_derived", {}) -- {name, make}: what derive() was given
     self:init(...)
     return self
 end
@@ -214,6 +222,30 @@ function Module:buffer(name, tensor)
     self._kinds[name] = "buffer"
     self[name] = tensor
     return tensor
+end
+
+---Declares a tensor that others make: make(module) gives it anew before each forward(). It is
+---neither trained nor saved.
+---@param name string of a field, which is no parameter or buffer any more
+---@param make fun(module: mare.nn.Module): mare.tensor
+function Module:derive(name, make)
+    self._kinds[name] = "derived"
+    table.insert(self._derived, { name = name, make = make })
+    self[name] = make(self)
+end
+
+---Takes a declaration by derive() back; the field is free again.
+---@param name string
+function Module:underive(name)
+    for i, derived in ipairs(self._derived) do
+        if derived.name == name then
+            table.remove(self._derived, i)
+            self._kinds[name] = nil
+            rawset(self, name, nil)
+            return
+        end
+    end
+    mare.fail("%s: '%s' is not derived from other tensors", self._name, name)
 end
 
 ---Iterates name, child over the direct children.
@@ -351,13 +383,13 @@ end
 
 ---Changes the element type of all float parameters and buffers. The tensors are new ones: make
 ---optimizers afterwards.
----@param dtype string "f32" or "f16"
+---@param dtype string "f32", "f16" or "bf16"
 ---@return mare.nn.Module self
 function Module:to(dtype)
     local done = {}
     for _, entry in ipairs(tensors_of(self, false)) do
         local _, tensor, _, owner, field = table.unpack(entry)
-        if tensor.dtype:sub(1, 1) == "f" and tensor.dtype ~= dtype then
+        if tensor:is_floating_point() and tensor.dtype ~= dtype then
             if not done[tensor] then
                 local trainable = tensor.requires_grad
                 local changed = mare.no_grad(function() return tensor:detach():to(dtype) end)

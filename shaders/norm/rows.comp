@@ -1,0 +1,285 @@
+// Rows normalised by their mean and variance: one workgroup (GROUP) or one invocation takes one row,
+// or one part of a long one. A row is made of runs of neighbours, `jump` elements from one to the
+// next.
+//
+// Defines: KIND_moments, KIND_norm or KIND_grad, or KIND_parts and KIND_sums, which leave what a part
+// of a row adds up to: the moments, and the sums of a gradient; JOIN_parts and JOIN_sums read them
+// again. CENTRED: the mean is taken off. RUNS: rows have several runs. PER_ELEMENT, PER_RUN or
+// PER_ROW: what has a weight and a bias of its own; GY_AT, WEIGHT_AT, BIAS_AT: bindings. AFTER: a
+// program takes the results (attach.glsl).
+#include "mare.glsl"
+#define USE_rsqrt 1
+#ifdef AFTER
+#include "attach.glsl"
+#else
+#include "math.glsl"
+#endif
+
+layout(std140, binding = 0) uniform Params {
+    uint rows, length, part, parts;
+    uint row_step, run, jump;
+    uint row_from;          // rows of the tensor before the first one here
+    uint groups, weights;   // rows until the weights start again; weights a row
+    float eps;
+    uint x_first, out_first, gy_first, weight_first, bias_first, moments_first, sums_first;
+#ifdef ATTACHED_WORDS
+    uvec4 attached[ATTACHED_WORDS];
+#endif
+};
+layout(std430, binding = 1) readonly buffer X { float x[]; };
+#ifdef AFTER
+ATTACHED_TEXT
+#define WRITE(at, v) after(at, v)
+#else
+#define WRITE(at, v) result[at] = v
+layout(std430, binding = 2) writeonly buffer Out { float result[]; };
+#endif
+#ifdef WEIGHT_AT
+layout(std430, binding = WEIGHT_AT) readonly buffer Weight { float weight[]; };
+#endif
+#ifdef BIAS_AT
+layout(std430, binding = BIAS_AT) readonly buffer Bias { float bias[]; };
+#endif
+#ifdef GY_AT
+layout(std430, binding = GY_AT) readonly buffer Gy { float gy[]; };
+#endif
+#ifdef JOIN_parts
+layout(std430, binding = JOIN_parts) readonly buffer Moments { float part_moments[]; };
+#endif
+#ifdef JOIN_sums
+layout(std430, binding = JOIN_sums) readonly buffer Sums { float part_sums[]; };
+#endif
+
+// ---- Joining what the invocations have --------------------------------------------------------
+
+#ifdef GROUP
+#define STEP gl_WorkGroupSize.x
+#define LANE gl_LocalInvocationID.x
+shared vec2 values[gl_WorkGroupSize.x];
+
+vec2 total(vec2 mine) {
+    barrier(); // the values of the sum before were read
+    values[LANE] = mine;
+    for (uint n = STEP; n > 1u;) {
+        uint half_n = (n + 1u) / 2u;
+        barrier();
+        if (LANE + half_n < n) values[LANE] += values[LANE + half_n];
+        n = half_n;
+    }
+    barrier();
+    return values[0];
+}
+#else
+#define STEP 1u
+#define LANE 0u
+#define total(mine) (mine)
+#endif
+
+// ---- Walking along a row ----------------------------------------------------------------------
+
+// Element k of a row, where it lies, and the run that it is in.
+struct walk {
+    uint k, at, run_index, in_run;
+};
+uint turn_runs, turn_rest; // of a step
+
+walk walk_from(uint row, uint k) {
+#ifdef RUNS
+    walk w = walk(k, 0u, k / run, 0u);
+    w.in_run = k - w.run_index * run;
+    w.at = row * row_step + w.run_index * jump + w.in_run;
+    turn_runs = STEP / run;
+    turn_rest = STEP - turn_runs * run;
+    return w;
+#else
+    return walk(k, row * row_step + k, 0u, 0u);
+#endif
+}
+
+void next(inout walk w) {
+    w.k += STEP;
+#ifdef RUNS
+    uint c = w.in_run + turn_rest;
+    bool carry = c >= run;
+    w.in_run = carry ? c - run : c;
+    w.run_index += turn_runs + (carry ? 1u : 0u);
+    w.at += turn_runs * jump + turn_rest + (carry ? jump - run : 0u);
+#else
+    w.at += STEP;
+#endif
+}
+
+// Every so many elements a sum starts anew, so that long ones lose little.
+#define BLOCK_END(w, end) min(end, w.k + 64u * STEP)
+
+// ---- Moments ----------------------------------------------------------------------------------
+
+// The mean is mean + rest, the variance square / n.
+struct moments {
+    float mean, rest, square;
+};
+
+moments moments_of(uint row, uint from, uint end) {
+    float n = float(end - from);
+    moments m = moments(0.0, 0.0, 0.0);
+#ifdef CENTRED
+    float sum = 0.0;
+    for (walk w = walk_from(row, from + LANE); w.k < end;) {
+        float s = 0.0;
+        for (uint stop = BLOCK_END(w, end); w.k < stop; next(w)) s += x[x_first + w.at];
+        sum += s;
+    }
+    m.mean = total(vec2(sum, 0.0)).x / n;
+#endif
+    vec2 sums = vec2(0.0);
+    for (walk w = walk_from(row, from + LANE); w.k < end;) {
+        vec2 s = vec2(0.0);
+        for (uint stop = BLOCK_END(w, end); w.k < stop; next(w)) {
+            float d = x[x_first + w.at] - m.mean;
+            s += vec2(d, d * d);
+        }
+        sums += s;
+    }
+    sums = total(sums);
+    m.square = sums.y;
+#ifdef CENTRED
+    // What rounding left in the mean.
+    m.rest = sums.x / n;
+    m.square -= m.rest * sums.x;
+    m.square = m.square < 0.0 ? 0.0 : m.square;
+#endif
+    return m;
+}
+
+float part_size(uint p) { return float(min(part, length - p * part)); }
+
+#ifdef JOIN_parts
+moments joined_moments(uint row) {
+    uint first = moments_first + row * parts * 3u;
+    moments m = moments(part_moments[first], 0.0, 0.0);
+    for (uint p = 0u; p < parts; p++) {
+        uint at = first + p * 3u;
+        m.rest += part_size(p) * ((part_moments[at] - m.mean) + part_moments[at + 1u]);
+    }
+    m.rest /= float(length);
+#ifndef CENTRED
+    m.rest = 0.0;
+#endif
+    for (uint p = 0u; p < parts; p++) {
+        uint at = first + p * 3u;
+        float d = ((part_moments[at] - m.mean) + part_moments[at + 1u]) - m.rest;
+        m.square += part_moments[at + 2u] + part_size(p) * d * d;
+    }
+    return m;
+}
+#endif
+
+// ---- Elements ---------------------------------------------------------------------------------
+
+uint weight_base;
+uint weight_index(walk w) {
+#if defined PER_ELEMENT
+    return weight_base + w.k;
+#elif defined PER_RUN
+    return weight_base + w.run_index;
+#else
+    return weight_base;
+#endif
+}
+
+float normalised(walk w, moments m, float scale) {
+    return ((x[x_first + w.at] - m.mean) - m.rest) * scale;
+}
+
+#if defined KIND_grad || defined KIND_sums
+float slope(walk w) {
+    float g = gy[gy_first + w.at];
+#ifdef WEIGHT_AT
+    g *= weight[weight_first + weight_index(w)];
+#endif
+    return g;
+}
+
+vec2 sums_of(uint row, uint from, uint end, moments m, float scale) {
+    vec2 sums = vec2(0.0);
+    for (walk w = walk_from(row, from + LANE); w.k < end;) {
+        vec2 s = vec2(0.0);
+        for (uint stop = BLOCK_END(w, end); w.k < stop; next(w)) {
+            float g = slope(w);
+            s += vec2(g, g * normalised(w, m, scale));
+        }
+        sums += s;
+    }
+    return total(sums);
+}
+#endif
+
+void main() {
+#ifdef GROUP
+    uint job = group_index();
+#else
+    uint job = global_index();
+#endif
+    uint row = job / parts, p = job - row * parts;
+    bool live = row < rows, first = live && LANE == 0u;
+    uint from = p * part, end = live ? min(length, from + part) : from;
+    row = live ? row : 0u;
+    weight_base = (row_from + row) % groups * weights;
+#ifdef JOIN_parts
+    moments m = joined_moments(row);
+#else
+    moments m = moments_of(row, from, end);
+#endif
+#ifdef KIND_parts
+    if (first) {
+        result[out_first + job * 3u] = m.mean;
+        result[out_first + job * 3u + 1u] = m.rest;
+        result[out_first + job * 3u + 2u] = m.square;
+    }
+#else
+    float n = float(length), variance = m.square / n, scale = m_rsqrt(variance + eps);
+#endif
+#ifdef KIND_moments
+    if (first) {
+        result[out_first + row * 2u] = m.mean + m.rest;
+        result[out_first + row * 2u + 1u] = variance;
+    }
+#endif
+#ifdef KIND_norm
+    for (walk w = walk_from(row, from + LANE); w.k < end; next(w)) {
+        float y = normalised(w, m, scale);
+#ifdef WEIGHT_AT
+        y *= weight[weight_first + weight_index(w)];
+#endif
+#ifdef BIAS_AT
+        y += bias[bias_first + weight_index(w)];
+#endif
+        WRITE(out_first + w.at, y);
+    }
+#endif
+#ifdef KIND_sums
+    vec2 s = sums_of(row, from, end, m, scale);
+    if (first) {
+        result[out_first + job * 2u] = s.x;
+        result[out_first + job * 2u + 1u] = s.y;
+    }
+#endif
+#ifdef KIND_grad
+#ifdef JOIN_sums
+    vec2 s = vec2(0.0);
+    for (uint k = 0u; k < parts; k++) {
+        uint at = sums_first + (row * parts + k) * 2u;
+        s += vec2(part_sums[at], part_sums[at + 1u]);
+    }
+#else
+    vec2 s = sums_of(row, from, end, m, scale);
+#endif
+    s /= n;
+#ifndef CENTRED
+    s.x = 0.0;
+#endif
+    for (walk w = walk_from(row, from + LANE); w.k < end; next(w))
+        WRITE(out_first + w.at,
+              ((slope(w) - s.x) - normalised(w, m, scale) * s.y) * scale);
+#endif
+}
