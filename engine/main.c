@@ -25,6 +25,7 @@ static const char usage[] =
     "\n"
     "environment: MARE_DEVICE   index, name or type of the device to use\n"
     "             MARE_CAPS     capabilities to switch off and limits to clamp\n"
+    "             MARE_TUNE     when to measure kernels: first use, 20s, known, off\n"
     "             MARE_PASSES   passes to leave out: -fuse,-merge, or none\n"
     "             MARE_VALIDATE=1, MARE_EAGER=1, MARE_CHECK=1\n"
     "                           for looking into a problem\n"

@@ -243,7 +243,9 @@ Test(adopt, trains_on_a_device_of_the_host) {
     mare_vulkan_device v = hand_over(&h, &timeline);
     mare_context *ctx;
     mare_tensor *x, *y, *w, *p, *loss, *g, *d, *next;
+    unsetenv("MARE_TUNE");
     cr_assert(mare_context_create(&(mare_options){.vulkan = &v}, &ctx) == MARE_OK);
+    cr_expect(mare_get_tuning(ctx, NULL) == MARE_TUNING_KNOWN, "never in the host's frames");
 #define CALL(call) cr_assert((call) == MARE_OK, "%s", mare_last_error(ctx))
     int64_t many[] = {16, 1}, one[] = {1, 1};
     float xs[16], ys[16], zero = 0;

@@ -91,6 +91,9 @@ mare_status mare_context_create(const mare_options *options, mare_context **out)
     ctx->eager = env_on("MARE_EAGER");
     mare_status status = open_device(ctx, o);
     if (!status) status = kernels_create(ctx->device, &ctx->error, &ctx->kernels);
+    const char *tuning = getenv("MARE_TUNE");
+    if (!status && o->vulkan && !(tuning && *tuning))
+        tune_set_policy(ctx->kernels, MARE_TUNING_KNOWN, -1);
     if (!status) status = planner_create(&ctx->graph, ctx->device, ctx->kernels, &ctx->planner);
     uint32_t passes = PASS_ALL, dumps = 0;
     const char *passes_text = getenv("MARE_PASSES"), *dumps_text = getenv("MARE_DUMP");

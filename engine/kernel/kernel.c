@@ -32,6 +32,15 @@ typedef struct pipeline_entry {
     struct pipeline_entry *next; /* of the same hash */
 } pipeline_entry;
 
+static mare_status set_policy(kernels *k, const char *words) {
+    mare_tuning when;
+    double budget;
+    mare_status status = tune_parse_policy(words, &when, &budget, k->e);
+    if (status) return error_prefix(k->e, "MARE_TUNE");
+    tune_set_policy(k, when, budget);
+    return MARE_OK;
+}
+
 mare_status kernels_create(dev_device *d, mare_error *e, kernels **out) {
     kernels *k = calloc(1, sizeof *k);
     if (!k) return error_no_memory(e, sizeof *k);
@@ -40,6 +49,14 @@ mare_status kernels_create(dev_device *d, mare_error *e, kernels **out) {
     pthread_mutex_init(&k->lock, NULL);
     pthread_cond_init(&k->moved, NULL);
     file_cache_dir(k->dir, sizeof k->dir);
+    k->tune.clock = dev_clock;
+    tune_set_policy(k, MARE_TUNING_FIRST_USE, -1);
+    const char *when = getenv("MARE_TUNE");
+    mare_status status = when && *when ? set_policy(k, when) : MARE_OK;
+    if (status) {
+        kernels_destroy(k);
+        return status;
+    }
     if (d) pipelines_load(k);
     *out = k;
     return MARE_OK;

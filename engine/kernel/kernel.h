@@ -68,26 +68,44 @@ typedef struct tune_problem {
     double flops; /* of one run, for the report; 0: unknown */
 } tune_problem;
 
-/* Index of the best candidate: the pinned or recorded one, else measured now and recorded on disk.
- * Candidate 0 must always work; it is the answer when measuring is off (MARE_TUNE=0) or fails, and
- * when only one is given. Records made under another driver or candidate list count as absent. */
+/* Index of the best candidate: the pinned or recorded one, else measured now and recorded on disk,
+ * else, where that may not be or has failed, the one that suits the device. Records made under
+ * another driver or candidate list count as absent. Candidate 0 must always work. */
 int tune_choose(kernels *k, const tune_problem *p);
 /* The same answer when nothing has to be measured for it, else -1. */
 int tune_known(kernels *k, const tune_problem *p);
 
+/* The candidates' numbers in the order in which they are likely to be best on such a device, as far
+ * as that is known without measuring: order[0] is the one to take. */
+void tune_order(const dev_caps *caps, const tune_problem *p, int *order);
+
+/* When tune_choose() may measure; budget: seconds from here on, negative: the default. At first
+ * what $MARE_TUNE says, else at first use. */
+void tune_set_policy(kernels *k, mare_tuning when, double budget);
+mare_tuning tune_get_policy(const kernels *k, double *left);
+/* Reads what MARE_TUNE says. What is none of its words is MARE_E_ARGUMENT and lists what it may be.
+ */
+mare_status tune_parse_policy(const char *words, mare_tuning *when, double *budget, mare_error *e);
+
 /* From now on, and in later runs on this device, key is answered by the candidate of that name,
  * wherever it stands in the list; a list without it is chosen from as ever. candidate null: takes
- * the pin away. A pin counts under MARE_TUNE=0 too. */
+ * the pin away. */
 mare_status tune_pin(kernels *k, const char *key, const char *candidate);
-
+/* Takes records made elsewhere (with an empty list: a pin) over those of their keys and lists. */
+mare_status tune_put(kernels *k, const mare_tune_record *list, int n);
+/* Forgets every record of this device. */
+mare_status tune_clear(kernels *k);
 /* What the tuner knows about this device: one record for every pinned key, and one for every
  * measured list. Strings live as long as k. The caller frees *out. */
-typedef struct tune_record {
-    const char *key, *candidate;
-    bool pinned;
-    double seconds, flops; /* of one run, measured; 0: unknown */
-} tune_record;
-mare_status tune_list(kernels *k, tune_record **out, int *n);
+mare_status tune_list(kernels *k, mare_tune_record **out, int *n);
+/* Hash of device and driver, under which records stand; "" without a device. */
+const char *tune_device(kernels *k);
+
+/* A tuning run, as mare_tune_begin() has it. */
+mare_status tune_begin(kernels *k, const mare_tune_options *o);
+mare_status tune_end(kernels *k);
+/* Those that it met; valid until the next begin. */
+const mare_tune_record *tune_results(const kernels *k, int *n);
 
 /* What the device does at best: bytes a second, read and written by a large copy, and flops a
  * second of f32 multiply-adds, each of which counts as two. Measured at the first call. */

@@ -27,6 +27,7 @@ typedef struct contestant {
 
 typedef struct contest {
     kernels *k;
+    tune_measurement *m;
     const tune_problem *p;
     dev_binding *bindings;
     contestant *all;
@@ -73,10 +74,10 @@ static mare_status make_buffers(const contest *c) {
 
 /* Compiles candidate i. Drivers may put compilation off to the first dispatch; a single group has
  * that done and over before the clock counts. */
-static bool prepare(const contest *c, int i) {
+static mare_status prepare(const contest *c, int i) {
     double ignored;
-    return kernel_get(c->k, &c->p->candidates[i].kernel, &c->all[i].pipeline) == MARE_OK &&
-           run(c, i, one_group, 1, &ignored) == MARE_OK;
+    mare_status status = kernel_get(c->k, &c->p->candidates[i].kernel, &c->all[i].pipeline);
+    return status ? status : run(c, i, one_group, 1, &ignored);
 }
 
 /* How much of candidate i is run: fewer rows of groups, or fewer groups when there is one row. */
@@ -93,52 +94,82 @@ static void choose_groups(const contest *c, int i) {
     x->share = (double)x->groups[axis] / all[axis];
 }
 
-/* One sample of candidate i; false when it failed. */
-static bool time_one(const contest *c, int i, double *spent) {
+/* One sample of candidate i. */
+static mare_status time_one(const contest *c, int i, double *spent) {
     contestant *x = &c->all[i];
     double seconds;
-    if (run(c, i, x->groups, x->repeat, &seconds) != MARE_OK) return false;
+    mare_status status = run(c, i, x->groups, x->repeat, &seconds);
+    if (status) return status;
     *spent += seconds;
     seconds /= x->repeat * x->share;
     if (x->best == 0 || seconds < x->best) x->best = seconds;
-    return true;
+    return MARE_OK;
 }
 
-static void race(const contest *c, int *best, double *seconds) {
-    double spent = 0;
-    for (int round = 0; round < ROUNDS; round++) {
-        int left = 0;
-        for (int i = 0; i < c->p->n; i++) {
-            contestant *x = &c->all[i];
-            if (x->out) continue;
-            if (round == 0 && (spent > slow_budget || !prepare(c, i))) x->out = true;
-            if (x->out || !time_one(c, i, &spent)) {
-                x->out = true;
-                x->best = 0;
-                continue;
-            }
-            if (round == 0) {
-                double n = x->best > 0 ? sample / (x->best * x->share) : MAX_REPEAT;
-                x->repeat = n > MAX_REPEAT ? MAX_REPEAT : n < 1 ? 1 : (int)n;
-            }
-        }
-        *best = -1;
-        for (int i = 0; i < c->p->n; i++)
-            if (c->all[i].best > 0 && (*best < 0 || c->all[i].best < margin * c->all[*best].best))
-                *best = i;
-        for (int i = 0; i < c->p->n; i++) {
-            contestant *x = &c->all[i];
-            if (!x->out && x->best > hopeless[round] * c->all[*best].best) x->out = true;
-            left += !x->out;
-        }
-        if (left < 2 || spent > budget) break;
+/* The first round: each candidate is compiled, and has a run. */
+static mare_status enter(const contest *c, double *spent) {
+    mare_status status = MARE_OK;
+    bool any = false;
+    for (int j = 0; j < c->p->n; j++) {
+        int i = c->m->order[j];
+        contestant *x = &c->all[i];
+        x->out = any && (*spent > slow_budget || c->k->tune.clock() > c->m->until);
+        if (x->out) continue;
+        mare_status own = prepare(c, i);
+        if (!own) own = time_one(c, i, spent);
+        x->out = own != MARE_OK;
+        if (own) status = own;
+        any |= !own;
+        double n = x->best > 0 ? sample / (x->best * x->share) : MAX_REPEAT;
+        x->repeat = n > MAX_REPEAT ? MAX_REPEAT : n < 1 ? 1 : (int)n;
+        c->m->seconds[i] = x->best;
+        c->m->tell(c->k, c->m);
     }
-    if (*best >= 0) *seconds = c->all[*best].best;
+    return any ? MARE_OK : status;
 }
 
-int tune_measure(kernels *k, const tune_problem *p, double *seconds) {
-    contest c = {.k = k, .p = p};
-    int best = -1;
+/* Those that are still in the race have another run. */
+static void run_round(const contest *c, double *spent) {
+    for (int i = 0; i < c->p->n; i++) {
+        contestant *x = &c->all[i];
+        if (x->out || time_one(c, i, spent) == MARE_OK) continue;
+        x->out = true;
+        x->best = 0;
+    }
+}
+
+/* Who leads, and who is out. Returns how many are left. */
+static int judge(const contest *c, int round) {
+    int best = -1, left = 0;
+    for (int j = 0; j < c->p->n; j++) {
+        int i = c->m->order[j];
+        if (c->all[i].best > 0 && (best < 0 || c->all[i].best < margin * c->all[best].best))
+            best = i;
+    }
+    for (int i = 0; i < c->p->n; i++) {
+        contestant *x = &c->all[i];
+        if (!x->out && x->best > hopeless[round] * c->all[best].best) x->out = true;
+        left += !x->out;
+    }
+    c->m->best = best;
+    return left;
+}
+
+static mare_status race(const contest *c) {
+    double spent = 0;
+    mare_status status = enter(c, &spent);
+    for (int round = 0; !status && judge(c, round) > 1 && spent <= budget && ++round < ROUNDS;)
+        run_round(c, &spent);
+    for (int i = 0; i < c->p->n; i++)
+        c->m->seconds[i] = c->all[i].best;
+    return status || c->m->best >= 0 ? status : MARE_E_VULKAN;
+}
+
+mare_status tune_measure(kernels *k, tune_measurement *m) {
+    const tune_problem *p = m->p;
+    contest c = {.k = k, .m = m, .p = p};
+    mare_status status = MARE_E_HOST_MEMORY;
+    m->best = -1;
     c.bindings = calloc((size_t)p->buffers + 1, sizeof *c.bindings);
     c.all = calloc((size_t)p->n, sizeof *c.all);
     if (c.bindings && c.all) {
@@ -146,11 +177,12 @@ int tune_measure(kernels *k, const tune_problem *p, double *seconds) {
             c.all[i].repeat = 1;
             choose_groups(&c, i);
         }
-        if (make_buffers(&c) == MARE_OK) race(&c, &best, seconds);
+        status = make_buffers(&c);
+        if (!status) status = race(&c);
         for (int i = 0; i < p->buffers; i++)
             if (c.bindings[i].buffer) dev_buffer_release(c.bindings[i].buffer);
     }
     free(c.bindings);
     free(c.all);
-    return best;
+    return status;
 }

@@ -6,6 +6,7 @@
 
 #include <sqlite3.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Others hold the database for some milliseconds a record. What cannot be written in this time is
@@ -17,27 +18,41 @@ enum { BUSY_MS = 1000, REPLACE_MS = 2000 };
 static tune_choice *find_choice(tuner *t, const char *key, const char *list) {
     for (size_t i = 0; i < t->choices.len; i++) {
         tune_choice *c = &t->choices.data[i];
-        if (strcmp(c->key, key) == 0 && strcmp(c->list, list) == 0) return c;
+        if (strcmp(c->r.key, key) == 0 && strcmp(c->r.list, list) == 0) return c;
     }
     return NULL;
 }
 
+bool records_own(kernels *k, mare_tune_record *r) {
+    arena *mem = &k->mem;
+    const char *best = r->best;
+    size_t n = (size_t)r->n;
+    mare_tune_candidate *all = n ? arena_copy(mem, r->candidates, n * sizeof *r->candidates) : NULL;
+    r->key = arena_string(mem, r->key);
+    r->list = arena_string(mem, r->list);
+    if (best) r->best = arena_string(mem, best);
+    if (!r->key || !r->list || (best && !r->best) || (n && !all)) return false;
+    for (size_t i = 0; i < n; i++)
+        if (!(all[i].name = arena_string(mem, all[i].name))) return false;
+    r->candidates = all;
+    return true;
+}
+
 static bool keep(kernels *k, const tune_choice *c) {
-    tune_choice now = *c, *old = find_choice(&k->tune, c->key, c->list);
-    if (c->best && !(now.best = arena_string(&k->mem, c->best))) return false;
-    now.key = old ? old->key : arena_string(&k->mem, c->key);
-    now.list = old ? old->list : arena_string(&k->mem, c->list);
-    if (!now.key || !now.list) return false;
+    tune_choice now = *c, *old = find_choice(&k->tune, c->r.key, c->r.list);
+    if (!records_own(k, &now.r)) return false;
     if (old) *old = now;
     return old || vec_push(&k->tune.choices, now);
 }
 
 /* ---- On disk ------------------------------------------------------------------------------ */
 
+/* times: a line for each candidate, its name and picoseconds; best: "" where all failed. */
 static const char schema[] =
-    "CREATE TABLE IF NOT EXISTS choice("
-    "device TEXT, key TEXT, list TEXT, best TEXT, seconds REAL, flops REAL,"
+    "CREATE TABLE IF NOT EXISTS tuned("
+    "device TEXT, key TEXT, list TEXT, best TEXT, flops REAL, bytes REAL, times TEXT,"
     "PRIMARY KEY(device, key, list)) WITHOUT ROWID";
+static const double picoseconds = 1e12;
 
 static const char *column(sqlite3_stmt *q, int i) {
     const unsigned char *s = sqlite3_column_text(q, i);
@@ -55,6 +70,46 @@ static int check_pages(sqlite3 *db) {
     return sound ? SQLITE_OK : rc == SQLITE_ROW ? SQLITE_CORRUPT : rc;
 }
 
+static bool times_text(const mare_tune_record *r, text *out) {
+    for (int i = 0; i < r->n; i++)
+        text_add(out, "%s %.0f\n", r->candidates[i].name, r->candidates[i].seconds * picoseconds);
+    return !out->failed;
+}
+
+/* The candidates of such a text, which is changed; lines that are none are left out. */
+static bool parse_times(char *times, mare_tune_record *r, mare_tune_candidate **all) {
+    size_t lines = 1;
+    for (const char *p = times; *p; p++)
+        lines += *p == '\n';
+    if (!(*all = calloc(lines, sizeof **all))) return false;
+    for (char *line = times, *end; *line; line = end) {
+        end = line + strcspn(line, "\n");
+        if (*end) *end++ = 0;
+        char *space = strchr(line, ' ');
+        if (!space || space == line) continue;
+        *space = 0;
+        double seconds = (double)strtoull(space + 1, NULL, 10) / picoseconds;
+        (*all)[r->n++] = (mare_tune_candidate){line, seconds};
+    }
+    r->candidates = *all;
+    return true;
+}
+
+/* The row that q is at. */
+static bool load_row(kernels *k, sqlite3_stmt *q) {
+    tune_choice c = {.r = {.key = column(q, 0),
+                           .list = column(q, 1),
+                           .best = column(q, 2),
+                           .flops = sqlite3_column_double(q, 3),
+                           .bytes = sqlite3_column_double(q, 4)}};
+    mare_tune_candidate *all = NULL;
+    char *times = arena_string(&k->mem, column(q, 5));
+    if (!c.r.best[0]) c.r.best = NULL;
+    bool ok = times && parse_times(times, &c.r, &all) && keep(k, &c);
+    free(all);
+    return ok;
+}
+
 static int load_choices(kernels *k) {
     tuner *t = &k->tune;
     sqlite3_stmt *q;
@@ -62,18 +117,12 @@ static int load_choices(kernels *k) {
     if (rc == SQLITE_OK) rc = sqlite3_exec(t->db, schema, NULL, NULL, NULL);
     if (rc == SQLITE_OK)
         rc = sqlite3_prepare_v2(
-            t->db, "SELECT key, list, best, seconds, flops FROM choice WHERE device = ?1", -1, &q,
-            NULL);
+            t->db, "SELECT key, list, best, flops, bytes, times FROM tuned WHERE device = ?1", -1,
+            &q, NULL);
     if (rc != SQLITE_OK) return rc;
     sqlite3_bind_text(q, 1, t->device, -1, SQLITE_STATIC);
-    while ((rc = sqlite3_step(q)) == SQLITE_ROW) {
-        tune_choice c = {.key = column(q, 0),
-                         .list = column(q, 1),
-                         .best = column(q, 2),
-                         .seconds = sqlite3_column_double(q, 3),
-                         .flops = sqlite3_column_double(q, 4)};
-        if (!keep(k, &c)) break;
-    }
+    while ((rc = sqlite3_step(q)) == SQLITE_ROW)
+        if (!load_row(k, q)) break;
     sqlite3_finalize(q);
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
@@ -133,27 +182,34 @@ static void open_records(kernels *k) {
     t->opened = true;
     char path[4096];
     int n = snprintf(path, sizeof path, "%s/tuning.db", k->dir);
-    if (!k->dir[0] || (size_t)n >= sizeof path || !name_device(t, dev_get_caps(k->d)) ||
+    if (!name_device(t, dev_get_caps(k->d)) || !k->dir[0] || (size_t)n >= sizeof path ||
         file_make_dir(k->dir, NULL) != MARE_OK)
         return;
     if (worthless(open_database(k, path))) replace_database(k, path);
 }
 
 static bool write_choice(const tuner *t, const tune_choice *c) {
+    const char *sql = c->gone ? "DELETE FROM tuned WHERE device = ?1 AND key = ?2 AND list = ?3"
+                              : "INSERT OR REPLACE INTO tuned VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     sqlite3_stmt *q;
-    const char *sql = c->best ? "INSERT OR REPLACE INTO choice VALUES(?1, ?2, ?3, ?4, ?5, ?6)"
-                              : "DELETE FROM choice WHERE device = ?1 AND key = ?2 AND list = ?3";
-    if (sqlite3_prepare_v2(t->db, sql, -1, &q, NULL) != SQLITE_OK) return false;
-    sqlite3_bind_text(q, 1, t->device, -1, SQLITE_STATIC);
-    sqlite3_bind_text(q, 2, c->key, -1, SQLITE_STATIC);
-    sqlite3_bind_text(q, 3, c->list, -1, SQLITE_STATIC);
-    if (c->best) {
-        sqlite3_bind_text(q, 4, c->best, -1, SQLITE_STATIC);
-        sqlite3_bind_double(q, 5, c->seconds);
-        sqlite3_bind_double(q, 6, c->flops);
+    text times = {0};
+    bool ok = times_text(&c->r, &times);
+    if (!ok || sqlite3_prepare_v2(t->db, sql, -1, &q, NULL) != SQLITE_OK) {
+        text_free(&times);
+        return false;
     }
-    bool ok = sqlite3_step(q) == SQLITE_DONE;
+    sqlite3_bind_text(q, 1, t->device, -1, SQLITE_STATIC);
+    sqlite3_bind_text(q, 2, c->r.key, -1, SQLITE_STATIC);
+    sqlite3_bind_text(q, 3, c->r.list, -1, SQLITE_STATIC);
+    if (!c->gone) {
+        sqlite3_bind_text(q, 4, c->r.best ? c->r.best : "", -1, SQLITE_STATIC);
+        sqlite3_bind_double(q, 5, c->r.flops);
+        sqlite3_bind_double(q, 6, c->r.bytes);
+        sqlite3_bind_text(q, 7, text_str(&times), -1, SQLITE_STATIC);
+    }
+    ok = sqlite3_step(q) == SQLITE_DONE;
     sqlite3_finalize(q);
+    text_free(&times);
     return ok;
 }
 
@@ -177,14 +233,17 @@ static void write_unsaved(tuner *t) {
 const tune_choice *records_find(kernels *k, const char *key, const char *list) {
     open_records(k);
     const tune_choice *c = find_choice(&k->tune, key, list);
-    return c && c->best ? c : NULL;
+    return c && !c->gone ? c : NULL;
 }
 
-bool records_put(kernels *k, const tune_choice *c) {
+bool records_put(kernels *k, const tune_choice *list, int n) {
     open_records(k);
-    tune_choice now = *c;
-    now.unsaved = true;
-    bool ok = keep(k, &now);
+    bool ok = true;
+    for (int i = 0; i < n && ok; i++) {
+        tune_choice now = list[i];
+        now.unsaved = !now.passing;
+        ok = keep(k, &now);
+    }
     write_unsaved(&k->tune);
     return ok;
 }
@@ -193,21 +252,50 @@ void records_close(kernels *k) {
     write_unsaved(&k->tune);
     sqlite3_close(k->tune.db);
     vec_free(&k->tune.choices);
+    vec_free(&k->tune.run.results);
     k->tune = (tuner){0};
 }
 
-mare_status tune_list(kernels *k, tune_record **out, int *n) {
+const char *tune_device(kernels *k) {
+    if (k->d) open_records(k);
+    return k->tune.device;
+}
+
+mare_status tune_list(kernels *k, mare_tune_record **out, int *n) {
     if (!k->d) return error_set(k->e, MARE_E_ARGUMENT, "tune_list: no device");
     open_records(k);
     size_t count = k->tune.choices.len;
-    tune_record *r = malloc((count + 1) * sizeof *r);
+    mare_tune_record *r = malloc((count + 1) * sizeof *r);
     if (!r) return error_no_memory(k->e, (count + 1) * sizeof *r);
     *n = 0;
     for (size_t i = 0; i < count; i++) {
         const tune_choice *c = &k->tune.choices.data[i];
-        if (c->best)
-            r[(*n)++] = (tune_record){c->key, c->best, c->list[0] == 0, c->seconds, c->flops};
+        if (c->gone) continue;
+        r[*n] = c->r;
+        r[(*n)++].state = !c->r.list[0] ? MARE_TUNE_PINNED
+                          : c->r.best   ? MARE_TUNE_KNOWN
+                                        : MARE_TUNE_FAILED;
     }
     *out = r;
+    return MARE_OK;
+}
+
+mare_status tune_clear(kernels *k) {
+    if (!k->d) return error_set(k->e, MARE_E_ARGUMENT, "tune_clear: no device");
+    open_records(k);
+    tuner *t = &k->tune;
+    sqlite3_stmt *q = NULL;
+    bool ok = true;
+    if (t->db) {
+        ok = sqlite3_prepare_v2(t->db, "DELETE FROM tuned WHERE device = ?1", -1, &q, NULL) ==
+                 SQLITE_OK &&
+             sqlite3_bind_text(q, 1, t->device, -1, SQLITE_STATIC) == SQLITE_OK &&
+             sqlite3_step(q) == SQLITE_DONE;
+        sqlite3_finalize(q);
+    }
+    if (!ok)
+        return error_set(k->e, MARE_E_IO, "tune_clear: %s/tuning.db: %s", k->dir,
+                         sqlite3_errmsg(t->db));
+    t->choices.len = 0;
     return MARE_OK;
 }

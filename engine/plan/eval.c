@@ -38,6 +38,10 @@ void planner_set_passes(planner *p, uint32_t passes) {
     p->passes = passes;
 }
 
+void planner_choose_anew(planner *p) {
+    plan_forget_all(p);
+}
+
 void planner_set_dump(planner *p, uint32_t dumps, void (*dump)(void *user, const char *text),
                       void *user) {
     p->dump = (dumper){dumps, dump, user};

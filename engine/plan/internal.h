@@ -53,6 +53,7 @@ typedef struct step {
     binding *bindings;
     bool barrier;      /* wait for the launches before */
     variant *variants; /* until the tuner chose */
+    variant *instead;  /* what runs where its choice cannot; null: nothing else */
     const char *plain; /* as in a launch */
     int plain_words, plain_bindings;
     uint64_t plain_out;

@@ -47,6 +47,9 @@ void planner_set_dump(planner *p, uint32_t dumps, void (*dump)(void *user, const
 /* Which passes run from now on; all do at first. Plans made before are forgotten. */
 void planner_set_passes(planner *p, uint32_t passes);
 
+/* Plans made from here on choose their kernels anew; those made before are forgotten. */
+void planner_choose_anew(planner *p);
+
 /* What one submission may take, in seconds; 0: SUBMIT_MS milliseconds, as at first. A launch is
  * never cut. */
 enum { SUBMIT_MS = 20 };

@@ -44,14 +44,18 @@ static bool choice_of(const step *s, const uint32_t *words, choice *c) {
     return true;
 }
 
-/* The step keeps the candidate of that number alone. */
+/* The step keeps the candidate of that number, and the plain one for when that cannot be had. */
 static void settle(step *s, int best) {
-    const variant *v = s->variants;
+    variant *v = s->variants;
     for (int i = 1; v && i < best; i++)
         v = v->next;
     if (best > 0 && v) {
+        variant plain = {.name = "plain", .kernel = s->kernel};
+        memcpy(plain.groups, s->groups, sizeof s->groups);
         s->kernel = v->kernel;
         memcpy(s->groups, v->groups, sizeof s->groups);
+        *v = plain;
+        s->instead = v;
     }
     s->variants = NULL;
 }
@@ -80,5 +84,13 @@ mare_status step_prepare(kernels *k, step *s, const uint32_t *words, mare_error 
         settle(s, tune_choose(k, &c.problem));
         free(c.candidates);
     }
+    mare_error saved = *e;
+    mare_status status = kernel_get(k, &s->kernel, &s->pipeline);
+    /* The choice may come from a table, from another machine or from a record of the kernel
+     * without what is attached to it here. */
+    if (!s->instead || (status != MARE_E_SHADER && status != MARE_E_VULKAN)) return status;
+    *e = saved;
+    s->kernel = s->instead->kernel;
+    memcpy(s->groups, s->instead->groups, sizeof s->groups);
     return kernel_get(k, &s->kernel, &s->pipeline);
 }

@@ -584,4 +584,7 @@ MARE_API void mare_bundle_free(mare_bundle *b); /* null is allowed */
 #ifdef __cplusplus
 }
 #endif
+
+#include <mare/tune.h>
+
 #endif
