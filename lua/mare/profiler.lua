@@ -196,6 +196,13 @@ Report.__tostring = function(report) return report:text() end
 
 -- ---- Profiles ----------------------------------------------------------------------------------
 
+---What the device does at best, measured by the first call of a process: a copy between two large
+---buffers, whose bytes count as read and as written, and a loop of f32 multiply-adds, each counted
+---as two. Not while a profile is on.
+---@return number bandwidth bytes a second
+---@return number flops a second
+function profiler.peaks() return binding.peaks() end
+
 ---Starts a profile: what is evaluated from here on is put down. Launches run one after the other
 ---while it is on.
 function profiler.start() binding.start() end

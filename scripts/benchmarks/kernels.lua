@@ -1,37 +1,99 @@
---- The families gemm and add: single operations.
+--- The families of single operations: what cases/*.lua lists, timed by the device.
 
 local mare = require "mare"
 local measure, report = require "measure", require "report"
 
 local kernels = {}
 
-local WARM, RUNS = 3, 9 -- the tuner chooses while it warms up
+---One operation on tensors of one shape.
+---@class bench.case
+---@field family string
+---@field name string
+---@field dtypes string[] it is measured in
+---@field make fun(dtype: string): bench.work
 
--- Median seconds of evaluating what make() gives.
-local function seconds(make)
-    local function run()
-        local y <close> = make()
-        y:eval()
-    end
-    measure.each(WARM, run)
-    local times = {}
-    for i = 1, RUNS do times[i] = measure.each(1, run) end
-    return measure.median(times)
+---@class bench.work
+---@field inputs mare.tensor[] evaluated
+---@field run fun(): mare.tensor ... results, which are then evaluated; none: it evaluated itself
+---@field flops? number of one run
+---@field bytes? number that one run must move; if nil, all inputs are read and all results written
+
+local SIZES = { f32 = 4, f16 = 2, bf16 = 2, i32 = 4, i8 = 1, u8 = 1, bool = 1 }
+
+---@param tensors mare.tensor[]
+---@return number
+function kernels.bytes_of(tensors)
+    local sum = 0
+    for _, t in ipairs(tensors) do sum = sum + t:numel() * SIZES[t.dtype] end
+    return sum
 end
 
-function kernels.gemm()
-    for _, n in ipairs { 512, 1024 } do
-        local a, b = mare.randn(n, n):eval(), mare.randn(n, n):eval()
-        local s = seconds(function() return a:matmul(b) end)
-        report.add("gemm", n .. "^3", { { "f32", 2 * n ^ 3 / s / 1e9, "GFLOP/s" } })
+-- All families in the order of their files.
+local FILES = { "products", "sequences", "rows", "moves" }
+
+---@type bench.case[]
+kernels.cases = {}
+---@type string[]
+kernels.families = {}
+local function add(family, name, dtypes, make)
+    local cases = kernels.cases
+    if not cases[1] or cases[#cases].family ~= family then
+        table.insert(kernels.families, family)
     end
+    cases[#cases + 1] = { family = family, name = name, dtypes = dtypes, make = make }
+end
+for _, file in ipairs(FILES) do require("cases." .. file)(add) end
+
+-- One run; gives its results back, so that the next one gets their memory.
+local function once(work)
+    local results = { work.run() }
+    if #results > 0 then mare.eval(results) end
+    local bytes = kernels.bytes_of(results)
+    for _, t in ipairs(results) do
+        local _ <close> = t
+    end
+    return bytes
 end
 
-function kernels.add()
-    local n = 16 * 1024 * 1024
-    local a, b = mare.rand(n):eval(), mare.rand(n):eval()
-    local s = seconds(function() return a:add(b) end)
-    report.add("add", "16.8 M", { { "f32", 3 * 4 * n / s / 1e9, "GB/s" } })
+-- The device's seconds in launches of one run.
+local function timed(work)
+    return mare.profile(function() once(work) end).busy
+end
+
+local function measured(case, dtype, limits, budget)
+    local work = case.make(dtype)
+    mare.synchronize()
+    local start = mare.fs.time()
+    local written = once(work)
+    mare.synchronize()
+    local first = mare.fs.time() - start
+    local seconds = measure.median(measure.samples(budget, function() return timed(work) end))
+    local flops = work.flops or 0
+    local bytes = work.bytes or kernels.bytes_of(work.inputs) + written
+    local least, bound = measure.bound(flops, bytes, limits)
+    return { family = case.family, case = case.name, figure = dtype, value = seconds, unit = "s",
+        flops = flops, bytes = bytes, share = least / seconds, bound = bound, first = first }
+end
+
+---Measures the cases of some families. One that fails is reported, and the rest goes on.
+---@param families table<string, boolean>
+---@param options {match?: string, seconds: number, limits: table} match: part of a case's name
+function kernels.run(families, options)
+    for _, case in ipairs(kernels.cases) do
+        if families[case.family]
+            and (not options.match or case.name:find(options.match, 1, true)) then
+            for _, dtype in ipairs(case.dtypes) do
+                local ok, row = pcall(measured, case, dtype, options.limits, options.seconds)
+                if not ok then
+                    row = { family = case.family, case = case.name, figure = dtype,
+                        error = tostring(row) }
+                end
+                report.kernel(row)
+                collectgarbage()
+                mare.trim_memory()
+            end
+        end
+    end
 end
 
 return kernels

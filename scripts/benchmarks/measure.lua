@@ -4,7 +4,8 @@ local mare = require "mare"
 
 local measure = {}
 
----@param list number[]
+---The middle value; of an even number of them the lower of both.
+---@param list number[] at least one
 ---@return number
 function measure.median(list)
     local sorted = table.move(list, 1, #list, 1, {})
@@ -26,26 +27,60 @@ function measure.each(n, run)
     return (mare.fs.time() - start) / n, (os.clock() - clock) / n
 end
 
----Two ways in turns, round after round, so that what else the machine does meets both: the median
----of each, and that of the rounds' ratios a / b; then the ratio of what a() and b() return second.
----@param rounds integer
----@param a fun(): number, number?
----@param b fun(): number, number?
----@return number a
----@return number b
----@return number ratio
----@return number? second
-function measure.turns(rounds, a, b)
-    local as, bs, ratios, seconds = {}, {}, {}, {}
-    for i = 1, rounds do
-        local of_a, of_b
-        if i % 2 == 1 then as[i], of_a = a() end
-        bs[i], of_b = b()
-        if i % 2 == 0 then as[i], of_a = a() end
-        ratios[i], seconds[i] = as[i] / bs[i], of_a and of_a / of_b
+local FEWEST, MOST = 3, 21 -- runs that a median is taken of
+
+---What sample() gives, again and again while `budget` seconds last, but 3 times at least and 21 at
+---most.
+---@param budget number seconds
+---@param sample fun(): number
+---@param clock? fun(): number seconds, of a clock of any start
+---@return number[]
+function measure.samples(budget, sample, clock)
+    clock = clock or mare.fs.time
+    local list, start = {}, clock()
+    while #list < FEWEST or (#list < MOST and clock() - start < budget) do
+        list[#list + 1] = sample()
     end
-    return measure.median(as), measure.median(bs), measure.median(ratios),
-        seconds[1] and measure.median(seconds)
+    return list
+end
+
+---Several ways in turns, round after round, so that what else the machine does meets all of them.
+---@param rounds integer
+---@param ways (fun(): number, number?)[]
+---@return number[][] firsts for each way what it returned, round by round
+---@return number[][] seconds and what it returned second
+function measure.rounds(rounds, ways)
+    local firsts, seconds = {}, {}
+    for w = 1, #ways do firsts[w], seconds[w] = {}, {} end
+    for r = 1, rounds do
+        for i = 1, #ways do
+            local w = r % 2 == 1 and i or #ways + 1 - i -- each is as often before as behind
+            firsts[w][r], seconds[w][r] = ways[w]()
+        end
+    end
+    return firsts, seconds
+end
+
+---The median of the ratios a[i] / b[i].
+---@param a number[]
+---@param b number[]
+---@return number
+function measure.ratio(a, b)
+    local ratios = {}
+    for i = 1, #a do ratios[i] = a[i] / b[i] end
+    return measure.median(ratios)
+end
+
+---The least time that a device of these limits can take, and what sets it.
+---@param flops number of the work; 0: only bytes count
+---@param bytes number read and written, each once
+---@param limits {bandwidth: number, flops: number} a second
+---@return number seconds
+---@return "memory"|"arithmetic"
+function measure.bound(flops, bytes, limits)
+    local arithmetic, memory = flops / limits.flops, bytes / limits.bandwidth
+    if arithmetic > memory then return arithmetic, "arithmetic" end
+    return memory, "memory"
 end
 
 return measure

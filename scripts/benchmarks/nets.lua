@@ -1,9 +1,11 @@
 --- The nets that steps are counted and timed with: the usual small ones of images and text, with
---- data that is drawn once. scripts/bench measures them, tests/lua/counts_spec.lua counts their
---- launches.
+--- data that is drawn once, and labels that may be drawn anew. scripts/bench measures them,
+--- tests/lua/counts_spec.lua counts their launches.
 ---
 ---     local net = nets.gpt()
 ---     net.step()             -- one training step; its loss is in net.loss
+---     net.compiled()         -- one by mare.compile
+---     net.draw()             -- other labels
 ---     net.opt.groups[1].lr = 1e-4
 
 local mare = require "mare"
@@ -15,24 +17,33 @@ local nets = {}
 ---@field model mare.nn.Module
 ---@field opt mare.optim.Optimizer
 ---@field step fun() one training step: forward, backward, update
+---@field compiled fun() the same by mare.compile
+---@field draw fun() draws the labels that steps learn
 ---@field loss mare.tensor of the last step
 ---@field items integer how many of `unit` a step sees
 ---@field unit string
 
---- A net whose step is the mean cross-entropy of logits [N, classes] that forward() gives.
-local function trained(net, target, forward)
-    function net.step()
-        net.opt:zero_grad()
-        net.loss = forward():cross_entropy(target)
-        net.loss:backward()
-        net.opt:step()
-    end
-    return net
-end
-
 --- n labels below `classes`.
 local function labels(classes, ...)
     return mare.randint(0, classes, { ... }):eval()
+end
+
+--- A net whose step is the mean cross-entropy of logits [n, classes] that forward() gives.
+local function trained(net, classes, n, forward)
+    local target
+    local function step(y)
+        net.opt:zero_grad()
+        local loss = forward():cross_entropy(y)
+        loss:backward()
+        net.opt:step()
+        return loss
+    end
+    local compiled = mare.compile(step)
+    function net.draw() target = labels(classes, n) end
+    function net.step() net.loss = step(target) end
+    function net.compiled() net.loss = compiled(target) end
+    net.draw()
+    return net
 end
 
 ---MNIST: two convolutions, one pooling, two linear layers; batch 64, Adam. 1,199,882 parameters.
@@ -44,7 +55,7 @@ function nets.cnn()
     }
     local x = mare.rand(64, 1, 28, 28):eval()
     return trained({ model = model, opt = optim.Adam(model:parameters(), { lr = 1e-3 }),
-        items = 64, unit = "images" }, labels(10, 64), function() return model(x) end)
+        items = 64, unit = "images" }, 10, 64, function() return model(x) end)
 end
 
 ---A small perceptron fed with one image at a time, Adam: what a step costs beside arithmetic.
@@ -55,7 +66,7 @@ function nets.mlp()
     }
     local x = mare.rand(1, 784):eval()
     return trained({ model = model, opt = optim.Adam(model:parameters(), { lr = 1e-3 }),
-        items = 1, unit = "images" }, labels(10, 1), function() return model(x) end)
+        items = 1, unit = "images" }, 10, 1, function() return model(x) end)
 end
 
 local Characters = nn.Module:extend("Characters")
@@ -76,7 +87,7 @@ function nets.lstm()
     local model = Characters()
     local x = labels(65, 32, 64)
     return trained({ model = model, opt = optim.Adam(model:parameters(), { lr = 1e-3 }),
-        items = 32 * 64, unit = "characters" }, labels(65, 32 * 64),
+        items = 32 * 64, unit = "characters" }, 65, 32 * 64,
         function() return model(x):reshape(-1, 65) end)
 end
 
@@ -134,7 +145,7 @@ function nets.gpt()
     local model = GPT()
     local x = labels(VOCABULARY, 12, CONTEXT)
     return trained({ model = model, opt = optim.AdamW(model:parameters(), { lr = 1e-3 }),
-        items = 12 * CONTEXT, unit = "characters" }, labels(VOCABULARY, 12 * CONTEXT),
+        items = 12 * CONTEXT, unit = "characters" }, VOCABULARY, 12 * CONTEXT,
         function() return model(x):reshape(-1, VOCABULARY) end)
 end
 
@@ -176,7 +187,7 @@ function nets.resnet()
     local x = mare.rand(32, 3, 32, 32):eval()
     return trained({ model = model, opt = optim.SGD(model:parameters(),
         { lr = 0.05, momentum = 0.9, weight_decay = 5e-4 }), items = 32, unit = "images" },
-        labels(10, 32), function() return model(x) end)
+        10, 32, function() return model(x) end)
 end
 
 return nets

@@ -1,4 +1,4 @@
---- The families of training steps: step, replay, host, memory.
+--- The families of training steps: train, step, replay, host, memory.
 
 local mare = require "mare"
 local measure, report = require "measure", require "report"
@@ -11,12 +11,13 @@ local WARM = 2 -- steps until a plan is known and its kernels are made
 local STEPS = { mlp = 100 }
 local FEW = 3
 
--- Seconds of a step with these passes.
-local function with(name, net, passes)
+-- Seconds of a step with these passes; compiled: as mare.compile runs it.
+local function with(name, net, passes, compiled)
     return function()
         mare.set_passes(passes)
-        for _ = 1, WARM do net.step() end
-        return measure.each(STEPS[name] or FEW, net.step)
+        local step = compiled and net.compiled or net.step
+        for _ = 1, WARM do step() end
+        return measure.each(STEPS[name] or FEW, step)
     end
 end
 
@@ -38,36 +39,71 @@ local function elementwise(name, net, passes)
 end
 
 function training.step(name, net, rounds)
-    local none, all, ratio, processor = measure.turns(rounds, with(name, net, "none"),
-        with(name, net, "all"))
-    local part_none, part_fused, part_ratio = measure.turns(rounds, elementwise(name, net, "none"),
-        elementwise(name, net, "-attach"))
+    local times, processor = measure.rounds(rounds, { with(name, net, "all"),
+        with(name, net, "none"), with(name, net, "all", true) })
+    local part = measure.rounds(rounds, { elementwise(name, net, "-attach"),
+        elementwise(name, net, "none") })
+    local all = measure.median(times[1])
     report.add("step", name, {
-        { "all passes", 1e3 * all, "ms" }, { "none", 1e3 * none, "ms" }, { "ratio", ratio, "" },
-        { "of processor time", processor, "" }, { net.unit, net.items / all, "a second" },
-        { "elementwise work, fused", 1e3 * part_fused, "ms" }, { "not", 1e3 * part_none, "ms" },
-        { "ratio of these", part_ratio, "" },
+        { "all passes", 1e3 * all, "ms" }, { "none", 1e3 * measure.median(times[2]), "ms" },
+        { "ratio", measure.ratio(times[2], times[1]), "" },
+        { "of processor time", measure.ratio(processor[2], processor[1]), "" },
+        { net.unit, net.items / all, "a second" },
+        { "compiled", 1e3 * measure.median(times[3]), "ms" },
+        { "all passes over compiled", measure.ratio(times[1], times[3]), "" },
+        { "elementwise work, fused", 1e3 * measure.median(part[1]), "ms" },
+        { "not", 1e3 * measure.median(part[2]), "ms" },
+        { "ratio of these", measure.ratio(part[2], part[1]), "" },
+    })
+end
+
+-- Labels are drawn for each step, as when one trains; the time for that is the step's.
+local function steps_for(net, step, budget)
+    return function()
+        mare.set_passes "all"
+        for _ = 1, WARM do step() end
+        local seconds = measure.samples(budget, function()
+            return (measure.each(1, function()
+                net.draw()
+                step()
+            end))
+        end)
+        return measure.median(seconds)
+    end
+end
+
+-- Whole training steps a second, to be laid beside what other programs make of the same nets.
+function training.train(name, net, rounds, budget)
+    local times = measure.rounds(rounds, { steps_for(net, net.step, budget),
+        steps_for(net, net.compiled, budget) })
+    local plain, compiled = measure.median(times[1]), measure.median(times[2])
+    report.add("train", name, {
+        { "steps", 1 / plain, "a second" }, { net.unit, net.items / plain, "a second" },
+        { "compiled steps", 1 / compiled, "a second" },
+        { "compiled over plain", measure.ratio(times[1], times[2]), "" },
+        { "parameters", net.model:num_parameters(), "" },
     })
 end
 
 function training.replay(name, net, rounds)
-    local anew, again, ratio, processor = measure.turns(rounds, with(name, net, "-replay"),
-        with(name, net, "all"))
-    report.add("replay", name, { { "replay", 1e3 * again, "ms" },
-        { "recorded anew", 1e3 * anew, "ms" }, { "ratio", ratio, "" },
-        { "of processor time", processor, "" } })
+    local times, processor = measure.rounds(rounds, { with(name, net, "all"),
+        with(name, net, "-replay") })
+    report.add("replay", name, { { "replay", 1e3 * measure.median(times[1]), "ms" },
+        { "recorded anew", 1e3 * measure.median(times[2]), "ms" },
+        { "ratio", measure.ratio(times[2], times[1]), "" },
+        { "of processor time", measure.ratio(processor[2], processor[1]), "" } })
 end
 
 -- The host's time: of a step that begins when the device is idle, until the script has it back.
-local function host_time(net, passes, steps)
+local function host_time(step, passes, steps)
     return function()
         mare.set_passes(passes)
-        for _ = 1, WARM do net.step() end
+        for _ = 1, WARM do step() end
         local times = {}
         for i = 1, steps do
             mare.synchronize()
             local start = mare.fs.time()
-            net.step()
+            step()
             times[i] = mare.fs.time() - start
         end
         return measure.median(times)
@@ -76,14 +112,17 @@ end
 
 function training.host(name, net, rounds)
     local steps = STEPS[name] or 2 * FEW
-    local anew, again, ratio = measure.turns(rounds, host_time(net, "-replay", steps),
-        host_time(net, "all", steps))
+    local times = measure.rounds(rounds, { host_time(net.step, "all", steps),
+        host_time(net.step, "-replay", steps), host_time(net.compiled, "all", steps) })
     local profile = mare.profile(function()
         for _ = 1, steps do net.step() end
     end)
     local idle = 1 - (profile.busy + profile.copying) / profile.wall
-    report.add("host", name, { { "replay", 1e6 * again, "us" },
-        { "recorded anew", 1e6 * anew, "us" }, { "ratio", ratio, "" },
+    report.add("host", name, { { "replay", 1e6 * measure.median(times[1]), "us" },
+        { "recorded anew", 1e6 * measure.median(times[2]), "us" },
+        { "ratio", measure.ratio(times[2], times[1]), "" },
+        { "compiled", 1e6 * measure.median(times[3]), "us" },
+        { "replay over compiled", measure.ratio(times[1], times[3]), "" },
         { "device idle, profiled", 100 * idle, "%" } })
 end
 

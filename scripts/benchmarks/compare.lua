@@ -1,0 +1,76 @@
+--- A run beside an earlier one.
+
+local measure = require "measure"
+
+local compare = {}
+
+-- Figures of which less is faster, and of which more is; others are sizes, counts and ratios.
+local TIMES = { s = true, ms = true, us = true }
+
+local function key_of(row) return row.family .. "\0" .. row.case .. "\0" .. row.figure end
+
+---@class bench.pair
+---@field row bench.row of this run
+---@field ratio number how many times as fast; of what is no speed: this run's value over the other
+---@field speed boolean is it a time or a rate?
+
+---What both runs have, in this run's order.
+---@param rows bench.row[] of this run
+---@param earlier bench.row[]
+---@return bench.pair[]
+---@return integer only how many of this run's figures the other lacks
+function compare.pairs(rows, earlier)
+    local known, list, only = {}, {}, 0
+    for _, row in ipairs(earlier) do known[key_of(row)] = row.value end
+    for _, row in ipairs(rows) do
+        local before = known[key_of(row)]
+        if row.value and before and row.value ~= 0 and before ~= 0 then
+            local time, of_rate = TIMES[row.unit], row.unit:find("a second", 1, true)
+            list[#list + 1] = {
+                row = row, speed = time or of_rate ~= nil or false,
+                ratio = time and before / row.value or row.value / before,
+            }
+        elseif row.value then
+            only = only + 1
+        end
+    end
+    return list, only
+end
+
+local function device_of(run) return ("%s, %s"):format(run.device, run.driver) end
+
+---The comparison as text: one line a figure, then the median of each family's speeds.
+---@param run {device: string, driver: string, rows: bench.row[]}
+---@param earlier {device: string, driver: string, rows: bench.row[]}
+---@return string
+function compare.text(run, earlier)
+    local list, only = compare.pairs(run.rows, earlier.rows)
+    local lines = { ("%-46s %-12s %s"):format("this run beside the earlier one", "", "ratio") }
+    if device_of(run) ~= device_of(earlier) then
+        lines[#lines + 1] = "this run:    " .. device_of(run)
+        lines[#lines + 1] = "the earlier: " .. device_of(earlier)
+    end
+    local families, order = {}, {}
+    for _, pair in ipairs(list) do
+        local row = pair.row
+        lines[#lines + 1] = ("%-11s %-34s %-24s %5.2f%s"):format(row.family, row.case, row.figure,
+            pair.ratio, pair.speed and " times as fast" or " times the value")
+        if pair.speed then
+            if not families[row.family] then
+                families[row.family] = {}
+                order[#order + 1] = row.family
+            end
+            table.insert(families[row.family], pair.ratio)
+        end
+    end
+    for _, family in ipairs(order) do
+        lines[#lines + 1] = ("%-11s median of %-24d %-24s %5.2f times as fast"):format(family,
+            #families[family], "", measure.median(families[family]))
+    end
+    if only > 0 then
+        lines[#lines + 1] = ("%d figures are in this run only"):format(only)
+    end
+    return table.concat(lines, "\n")
+end
+
+return compare
