@@ -55,9 +55,11 @@ local function once(work)
     return bytes
 end
 
--- The device's seconds in launches of one run.
+-- The device's seconds in launches of one run, and the processor's in all of it.
 local function timed(work)
-    return mare.profile(function() once(work) end).busy
+    local clock = os.clock()
+    local busy = mare.profile(function() once(work) end).busy
+    return busy, os.clock() - clock
 end
 
 local function measured(case, dtype, limits, budget)
@@ -67,12 +69,14 @@ local function measured(case, dtype, limits, budget)
     local written = once(work)
     mare.synchronize()
     local first = mare.fs.time() - start
-    local seconds = measure.median(measure.samples(budget, function() return timed(work) end))
+    local seconds, processor = measure.samples(budget, function() return timed(work) end)
+    seconds = measure.median(seconds)
     local flops = work.flops or 0
     local bytes = work.bytes or kernels.bytes_of(work.inputs) + written
     local least, bound = measure.bound(flops, bytes, limits)
     return { family = case.family, case = case.name, figure = dtype, value = seconds, unit = "s",
-        flops = flops, bytes = bytes, share = least / seconds, bound = bound, first = first }
+        flops = flops, bytes = bytes, share = least / seconds, bound = bound, first = first,
+        processor = mare.device().type == "cpu" and measure.median(processor) or nil }
 end
 
 ---Measures the cases of some families. One that fails is reported, and the rest goes on.

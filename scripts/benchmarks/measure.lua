@@ -32,16 +32,18 @@ local FEWEST, MOST = 3, 21 -- runs that a median is taken of
 ---What sample() gives, again and again while `budget` seconds last, but 3 times at least and 21 at
 ---most.
 ---@param budget number seconds
----@param sample fun(): number
+---@param sample fun(): number, number?
 ---@param clock? fun(): number seconds, of a clock of any start
----@return number[]
+---@return number[] firsts
+---@return number[] seconds what it returned second
 function measure.samples(budget, sample, clock)
     clock = clock or mare.fs.time
-    local list, start = {}, clock()
-    while #list < FEWEST or (#list < MOST and clock() - start < budget) do
-        list[#list + 1] = sample()
+    local firsts, seconds, start = {}, {}, clock()
+    while #firsts < FEWEST or (#firsts < MOST and clock() - start < budget) do
+        local i = #firsts + 1
+        firsts[i], seconds[i] = sample()
     end
-    return list
+    return firsts, seconds
 end
 
 ---Several ways in turns, round after round, so that what else the machine does meets all of them.

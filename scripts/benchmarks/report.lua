@@ -15,6 +15,7 @@ local report = {}
 ---@field share? number of what the device can do at best: 1 is all of it
 ---@field bound? "memory"|"arithmetic" what sets that limit
 ---@field first? number seconds of the first run, with compiling and tuning
+---@field processor? number the processor's seconds in a run, of a device that is the processor
 ---@field error? string why there is no value
 
 ---@type bench.row[]
@@ -49,17 +50,17 @@ end
 local function rate(amount, seconds)
     if not amount or amount == 0 then return "-" end
     local value = amount / seconds / 1e9
-    return ("%.3g"):format(value):find "e" and ("%.0f"):format(value) or ("%.3g"):format(value)
+    return (value >= 1000 and "%.0f" or "%.3g"):format(value)
 end
 
-local COLUMNS = "%-11s %-34s %-4s %9s %8s %7s %6s %-10s %9s"
+local COLUMNS = "%-11s %-42s %-4s %9s %8s %7s %6s %-10s %9s"
 
 ---The line of a kernel's row.
 ---@param row bench.row
 ---@return string
 function report.line(row)
     if row.error then
-        return ("%-11s %-34s %-4s failed: %s"):format(row.family, row.case, row.figure, row.error)
+        return ("%-11s %-42s %-4s failed: %s"):format(row.family, row.case, row.figure, row.error)
     end
     return COLUMNS:format(row.family, row.case, row.figure, report.duration(row.value),
         rate(row.flops, row.value), rate(row.bytes, row.value),
@@ -83,6 +84,13 @@ function report.kernel(row)
     say(report.line(row))
 end
 
+-- A figure with its unit: whole numbers in full, others with four digits.
+local function figure(name, value, unit)
+    local text = value % 1 == 0 and math.abs(value) < 1e15 and ("%d"):format(value // 1)
+        or ("%.4g"):format(value)
+    return ("%s %s%s"):format(name, text, unit ~= "" and " " .. unit or "")
+end
+
 ---Several figures of one case: report.add("step", "gpt", { { "all passes", 3.1, "ms" }, ... }).
 ---@param family string
 ---@param case string
@@ -92,7 +100,7 @@ function report.add(family, case, figures)
     for i, f in ipairs(figures) do
         report.rows[#report.rows + 1] = { family = family, case = case, figure = f[1],
             value = f[2], unit = f[3] }
-        shown[i] = ("%s %.4g%s"):format(f[1], f[2], f[3] ~= "" and " " .. f[3] or "")
+        shown[i] = figure(table.unpack(f))
     end
     say(("%-8s %-9s %s"):format(family, case, table.concat(shown, ", ")))
 end

@@ -62,13 +62,12 @@ local function steps_for(net, step, budget)
     return function()
         mare.set_passes "all"
         for _ = 1, WARM do step() end
-        local seconds = measure.samples(budget, function()
-            return (measure.each(1, function()
+        return measure.median((measure.samples(budget, function()
+            return measure.each(1, function()
                 net.draw()
                 step()
-            end))
-        end)
-        return measure.median(seconds)
+            end)
+        end)))
     end
 end
 

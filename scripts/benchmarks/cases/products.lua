@@ -84,8 +84,8 @@ local function conv(add)
     convolution(add, "3x3, depthwise", at(3, { groups = 64 }))
     convolution(add, "3x3, 28x28x1 to 32, b64",
         at(3, { batch = 64, inputs = 1, outputs = 32, size = { 28, 28 } }))
-    convolution(add, "1d, 3 of 1024x64 to 64, b32", at(3, { size = { 1024 } }))
-    convolution(add, "3d, 3^3, 16^3x16 to 16, b4",
+    convolution(add, "1d, 3 of 1024x64, b32", at(3, { size = { 1024 } }))
+    convolution(add, "3d, 3^3 of 16^3x16, b4",
         at(3, { batch = 4, inputs = 16, outputs = 16, size = { 16, 16, 16 } }))
 end
 
