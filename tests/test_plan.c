@@ -7,7 +7,7 @@ TestSuite(plan, .init = paper_setup, .fini = paper_teardown);
 static plan *build(node *root) {
     plan *p = NULL;
     cr_assert_not_null(root, "%s", error.text);
-    cr_assert_eq(plan_build(&g, &caps, 0, &root, 1, &p), MARE_OK, "%s", error.text);
+    cr_assert_eq(plan_build(&g, &caps, 0, &(plan_wanted){.roots = &root, .n = 1}, &p), MARE_OK, "%s", error.text);
     return p;
 }
 
@@ -145,7 +145,7 @@ Test(plan, random_graphs_are_ordered_and_packed) {
         }
         for (int all = 0; all < 2; all++) {
             plan *p;
-            cr_assert_eq(plan_build(&g, &caps, all ? PASS_ALL : 0, &pool[n - 1], 1, &p), MARE_OK);
+            cr_assert_eq(plan_build(&g, &caps, all ? PASS_ALL : 0, &(plan_wanted){.roots = &pool[n - 1], .n = 1}, &p), MARE_OK);
             check_barriers(p);
             check_memory(p);
             plan_free(p);
@@ -172,7 +172,7 @@ Test(plan, small_arenas_are_many) {
     dev_caps small = caps;
     small.allocation = 3 * 64 * 64 * 4;
     plan *p;
-    cr_assert_eq(plan_build(&g, &small, 0, &sum, 1, &p), MARE_OK);
+    cr_assert_eq(plan_build(&g, &small, 0, &(plan_wanted){.roots = &sum, .n = 1}, &p), MARE_OK);
     cr_expect_gt(p->n_arenas, 1);
     for (int i = 0; i < p->n_arenas; i++)
         cr_expect_leq(p->arenas[i], small.allocation);
@@ -186,7 +186,7 @@ Test(plan, binding_over_the_limit_is_refused_or_split) {
     small.binding = 4096;
     node *a = leaf(64, 64), *sum = op_map1(&g, "exp", a);
     plan *p = NULL;
-    mare_status status = plan_build(&g, &small, 0, &sum, 1, &p);
+    mare_status status = plan_build(&g, &small, 0, &(plan_wanted){.roots = &sum, .n = 1}, &p);
     if (status) {
         cr_expect_eq(status, MARE_E_UNSUPPORTED);
         cr_expect_not_null(strstr(error.text, "4096"));
@@ -247,7 +247,7 @@ Test(plan, graph_dump_tells_a_line_a_node) {
 static plan *plain_build(node *root) {
     plan *p = NULL;
     cr_assert_not_null(root, "%s", error.text);
-    cr_assert_eq(plan_build(&g, &caps, 0, &root, 1, &p), MARE_OK, "%s", error.text);
+    cr_assert_eq(plan_build(&g, &caps, 0, &(plan_wanted){.roots = &root, .n = 1}, &p), MARE_OK, "%s", error.text);
     return p;
 }
 

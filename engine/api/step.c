@@ -64,8 +64,11 @@ struct mare_step {
     VEC(source) results;
     VEC(target) targets;
     VEC(source) grads; /* tensors whose gradient is there or not, as form.requires_grad says */
-    storage **stores;  /* room for the inputs, */
-    storage **made;    /* and for what is made */
+    VEC(int) donors;   /* inputs that targets replace, and that nothing else of the step keeps */
+    storage **stores;  /* room for the inputs, then for what targets get, */
+    bool *donated;     /* which of them go with the run, */
+    storage **made;    /* what is made, */
+    node **nodes;      /* and the new nodes of targets */
 };
 
 /* A step on its way. */
@@ -204,6 +207,35 @@ static const known *known_of(const struct api_noting *n, const source *x) {
     return NULL;
 }
 
+static bool same_source(const source *a, const source *b) {
+    return a->kind == b->kind &&
+           (a->kind == FROM_TENSOR ? a->tensor == b->tensor
+                                   : a->kind == FROM_IN && a->index == b->index);
+}
+
+/* Does a run leave the value of the source nowhere, because its tensor gets another one? */
+static bool is_replaced(const mare_step *s, const source *x) {
+    bool replaced = false;
+    for (size_t i = 0; i < s->results.len; i++)
+        if (same_source(&s->results.data[i], x)) return false;
+    for (size_t i = 0; i < s->targets.len; i++) {
+        const target *t = &s->targets.data[i];
+        if (same_source(&t->from, x)) return false;
+        if (t->grad) continue;
+        replaced |= t->tensor ? x->kind == FROM_TENSOR && t->tensor == x->tensor
+                              : x->kind == FROM_IN && t->in == x->index;
+    }
+    return replaced;
+}
+
+static bool add_donors(mare_step *s) {
+    const int *donors;
+    bool ok = true;
+    for (int i = 0, n = trace_donors(s->trace, &donors); i < n && ok; i++)
+        if (is_replaced(s, &s->inputs.data[donors[i]])) ok = vec_push(&s->donors, donors[i]);
+    return ok;
+}
+
 static bool fill(mare_step *s, int n_out, mare_tensor *const *out) {
     const struct api_noting *was = s->ctx->noting;
     node *const *inputs;
@@ -227,10 +259,12 @@ static bool fill(mare_step *s, int n_out, mare_tensor *const *out) {
     }
     for (size_t i = 0; i < was->numbers.len && ok; i++)
         ok = vec_push(&s->numbers, was->numbers.data[i]);
-    s->stores = calloc((size_t)n + 1, sizeof *s->stores);
+    s->stores = calloc((size_t)n + s->targets.len + 1, sizeof *s->stores);
+    s->donated = calloc((size_t)n + 1, sizeof *s->donated);
+    s->nodes = calloc(s->targets.len + 1, sizeof *s->nodes);
     trace_seal(s->trace);
     s->made = calloc((size_t)trace_made(s->trace) + 1, sizeof *s->made);
-    return ok && s->stores && s->made;
+    return ok && s->stores && s->donated && s->nodes && s->made && add_donors(s);
 }
 
 /* All that the step leaves is evaluated: results, tensors that it assigned, gradients. */
@@ -252,10 +286,10 @@ static mare_status eval_left(mare_context *ctx, int n_out, mare_tensor *const *o
     return status;
 }
 
-/* A new handle for plain data. */
+/* A new handle for plain data; store: null, or that it takes a reference of. */
 static mare_status new_result(mare_context *ctx, storage *store, const form *f, mare_tensor **out) {
     graph_scope_begin(&ctx->graph);
-    store->refs++;
+    if (store) store->refs++;
     node *n = node_leaf(&ctx->graph, store, f->dtype, &f->shape, &f->view);
     if (n) {
         n->lo = f->lo;
@@ -340,9 +374,12 @@ void api_forget_step(mare_step *s) {
     vec_free(&s->results);
     vec_free(&s->grads);
     vec_free(&s->targets);
+    vec_free(&s->donors);
     free(s->in);
     free(s->stores);
+    free(s->donated);
     free(s->made);
+    free(s->nodes);
 }
 
 void mare_step_release(mare_step *s) {
@@ -418,6 +455,20 @@ static mare_status eval_pending(const mare_step *s, mare_tensor *const *in) {
     return status;
 }
 
+/* Which inputs the run is the last to need: nobody but the tensor, which gets another value, holds
+ * them. */
+static void find_donated(mare_step *s, mare_tensor *const *in) {
+    for (size_t i = 0; i < s->donors.len; i++) {
+        int d = s->donors.data[i];
+        const node *n = node_now(&s->inputs.data[d], in);
+        bool alone = n->refs == 1 && n->leaf && n->n_in == 0 && n->store->refs == 1;
+        for (size_t k = 0; k < s->inputs.len && alone; k++) /* an input may be a tensor we know */
+            if ((int)k != d && s->inputs.data[k].kind == FROM_IN)
+                alone = s->stores[k] != n->store;
+        s->donated[d] = alone;
+    }
+}
+
 /* The storage that a source stands for after a run; a new reference. */
 static storage *store_of(const mare_step *s, const source *x, mare_tensor *const *in) {
     storage *store = x->kind == FROM_MADE ? s->made[x->index] : node_now(x, in)->store;
@@ -425,54 +476,85 @@ static storage *store_of(const mare_step *s, const source *x, mare_tensor *const
     return store;
 }
 
-/* t's value, or gradient, becomes `store`, whose reference is taken over; null: it has none. */
-static mare_status put(mare_tensor *t, bool grad, storage *store, const form *f) {
+static mare_tensor *tensor_of(const target *t, mare_tensor *const *in) {
+    return t->tensor ? t->tensor : in[t->in];
+}
+
+/* Nobody else saw the node of t's tensor: it stays, with another value. */
+static bool node_stays(const target *t, mare_tensor *const *in) {
+    const node *n = tensor_of(t, in)->node;
+    return !t->grad && n->refs == 1 && n->leaf && n->n_in == 0 && n->store;
+}
+
+static void release_nodes(mare_step *s) {
+    for (size_t i = 0; i < s->targets.len; i++) {
+        node_release(s->nodes[i]);
+        s->nodes[i] = NULL;
+    }
+}
+
+/* All that is made for a run, before it runs: afterwards nothing may fail. */
+static mare_status prepare(mare_step *s, mare_tensor *const *in, mare_tensor **results) {
+    mare_context *ctx = s->ctx;
+    mare_status status = MARE_OK;
+    int n = (int)s->results.len, got = 0;
+    for (; got < n && !status; got++) {
+        results[got] = NULL;
+        status = new_result(ctx, NULL, &s->results.data[got].form, &results[got]);
+    }
+    graph_scope_begin(&ctx->graph);
+    for (size_t i = 0; i < s->targets.len && !status; i++) {
+        const target *t = &s->targets.data[i];
+        const form *f = &t->from.form;
+        if (t->from.kind == FROM_NOTHING || node_stays(t, in)) continue;
+        node *leaf = node_leaf(&ctx->graph, NULL, f->dtype, &f->shape, &f->view);
+        if (!leaf) {
+            status = ctx->error.code;
+            continue;
+        }
+        leaf->lo = f->lo;
+        leaf->hi = f->hi;
+        leaf->requires_grad = !t->grad && f->requires_grad;
+        s->nodes[i] = node_retain(leaf);
+    }
+    graph_scope_end(&ctx->graph);
+    if (!status) return MARE_OK;
+    release_nodes(s);
+    release_all(results, got);
+    return status;
+}
+
+/* The tensor's value, or gradient, becomes `store`, whose reference is taken over; null: it has
+ * none. leaf: its new node, or null: the old one stays. */
+static void put(mare_tensor *t, const target *x, storage *store, node *leaf) {
     node *n = t->node;
-    if (!grad && n->refs == 1 && n->leaf && n->n_in == 0 && n->store) {
-        /* Nobody else saw the node: it stays, with another value. */
+    const form *f = &x->from.form;
+    if (leaf) leaf->store = store;
+    if (x->grad) {
+        node *old = n->grad;
+        n->grad = node_retain(leaf);
+        node_release(old);
+    } else if (leaf) {
+        api_rebind(t, leaf);
+    } else {
         storage_release(n->store);
         n->store = store;
         n->view = f->view;
         n->lo = f->lo;
         n->hi = f->hi;
-        return MARE_OK;
     }
-    graph_scope_begin(&t->ctx->graph);
-    node *leaf = store ? node_leaf(n->g, store, f->dtype, &f->shape, &f->view) : NULL;
-    bool failed = store && !leaf;
-    if (leaf) {
-        leaf->lo = f->lo;
-        leaf->hi = f->hi;
-        leaf->requires_grad = !grad && f->requires_grad;
-    }
-    if (grad && !failed) {
-        node *old = n->grad;
-        n->grad = node_retain(leaf);
-        node_release(old);
-    } else if (!failed) {
-        api_rebind(t, leaf);
-    }
-    graph_scope_end(&t->ctx->graph);
-    return failed ? t->ctx->error.code : MARE_OK;
 }
 
-static mare_status put_all(mare_step *s, mare_tensor *const *in) {
-    size_t n = s->targets.len;
-    storage **stores = calloc(n + 1, sizeof *stores);
-    if (!stores) return error_no_memory(&s->ctx->error, n * sizeof *stores);
-    mare_status status = MARE_OK;
-    for (size_t i = 0; i < n; i++) /* before the first is put: they may change places */
-        if (s->targets.data[i].from.kind != FROM_NOTHING)
-            stores[i] = store_of(s, &s->targets.data[i].from, in);
-    for (size_t i = 0; i < n; i++) {
-        const target *t = &s->targets.data[i];
-        if (status)
-            storage_release(stores[i]);
-        else
-            status = put(t->tensor ? t->tensor : in[t->in], t->grad, stores[i], &t->from.form);
-    }
-    free(stores);
-    return status;
+static void put_all(mare_step *s, mare_tensor *const *in, mare_tensor **results) {
+    for (size_t i = 0; i < s->results.len; i++)
+        results[i]->node->store = store_of(s, &s->results.data[i], in);
+    for (size_t i = 0; i < s->targets.len; i++) /* before the first is put: they may change places */
+        s->stores[i] = s->targets.data[i].from.kind == FROM_NOTHING
+                           ? NULL
+                           : store_of(s, &s->targets.data[i].from, in);
+    for (size_t i = 0; i < s->targets.len; i++)
+        put(tensor_of(&s->targets.data[i], in), &s->targets.data[i], s->stores[i], s->nodes[i]);
+    release_nodes(s);
 }
 
 mare_status mare_step_run(mare_step *s, int n_in, mare_tensor *const *in, int n_numbers,
@@ -490,20 +572,18 @@ mare_status mare_step_run(mare_step *s, int n_in, mare_tensor *const *in, int n_
                              i + 1);
     mare_status status = eval_pending(s, in);
     if (status || !all_fit(s, in, numbers, n_numbers)) return status;
-    status = trace_run(s->trace, s->stores, numbers, s->made);
+    status = prepare(s, in, results);
     if (status) return status;
-    int n = (int)s->results.len, got = 0;
-    for (; got < n && !status; got++) {
-        const source *x = &s->results.data[got];
-        results[got] = NULL;
-        storage *store = store_of(s, x, in);
-        status = new_result(ctx, store, &x->form, &results[got]);
-        storage_release(store);
+    find_donated(s, in);
+    status = trace_run(s->trace, s->stores, s->donated, numbers, s->made);
+    if (status) {
+        release_nodes(s);
+        release_all(results, (int)s->results.len);
+        return status;
     }
-    if (!status) status = put_all(s, in);
+    put_all(s, in, results);
     for (int i = 0; i < trace_made(s->trace); i++)
         storage_release(s->made[i]);
-    if (status) release_all(results, got);
-    *ran = !status;
-    return status;
+    *ran = true;
+    return MARE_OK;
 }

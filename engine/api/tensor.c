@@ -295,14 +295,19 @@ mare_status api_wait_for(mare_tensor *t) {
 
 mare_status api_eval(mare_context *ctx, int n, node *const *nodes) {
     size_t room = (size_t)n + ctx->waiting.len + 1;
-    node **roots = malloc(room * sizeof *roots);
+    node **roots = calloc(2 * room, sizeof *roots), **old = roots + room;
     int count = 0;
     for (int i = 0; i < n && roots; i++)
         if (!nodes[i]->store) roots[count++] = nodes[i];
-    for (size_t i = 0; i < ctx->waiting.len && roots; i++)
-        if (!ctx->waiting.data[i]->node->store) roots[count++] = ctx->waiting.data[i]->node;
-    mare_status status = roots ? plan_eval(ctx->planner, roots, count)
-                               : error_no_memory(&ctx->error, room * sizeof *roots);
+    for (size_t i = 0; i < ctx->waiting.len && roots; i++) {
+        const mare_tensor *t = ctx->waiting.data[i];
+        if (t->node->store) continue;
+        old[count] = t->before;
+        roots[count++] = t->node;
+    }
+    mare_status status =
+        roots ? plan_update(ctx->planner, &(plan_wanted){.roots = roots, .old = old, .n = count})
+              : error_no_memory(&ctx->error, room * sizeof *roots);
     free(roots);
     for (size_t i = 0; i < ctx->waiting.len; i++)
         (status ? undo : settle)(ctx->waiting.data[i]);

@@ -207,7 +207,8 @@ uint32_t *dev_recording_params(dev_recording *r, int i);
 mare_status dev_recording_bind(dev_recording *r, int i, int k, const dev_binding *b);
 /* Divides it anew: ascending starts, the first 0. */
 mare_status dev_recording_divide(dev_recording *r, const dev_part *parts, int n);
-/* Makes what commands are missing and submits them all. touched: every buffer that is bound.
+/* Makes what commands are missing and submits them all, in one call of the driver: all go out, or,
+ * after a failure, none. touched: every buffer that is bound.
  * *recorded: how many dispatches were recorded for it; *submits: how many submissions it took. */
 mare_status dev_recording_submit(dev_recording *r, dev_buffer *const *touched, int n, int *recorded,
                                  int *submits);

@@ -248,8 +248,10 @@ mare_status vk_error(dev_device *d, mare_error *e, VkResult r, const char *call)
 mare_status check_lost(dev_device *d, mare_error *e);
 mare_status queue_init(dev_device *d);
 void queue_free(dev_device *d);
-/* Submits command buffers under the next serial number. */
-mare_status queue_submit(dev_device *d, const VkCommandBuffer *cmds, uint32_t n);
+/* Submits n batches under the next serial number, with one call: after a failure that is not the
+ * loss of the device, Vulkan promises that nothing of it was done. Of each batch the command
+ * buffers are given. */
+mare_status queue_submit(dev_device *d, VkSubmitInfo *batch, uint32_t n);
 /* Blocks until the submission with this number is done. */
 mare_status queue_wait(dev_device *d, uint64_t serial);
 /* Asks the device how far it is, and recycles what it is done with. */

@@ -42,20 +42,20 @@ mare_status queue_init(dev_device *d) {
     return r ? vk_failed(d, r, "vkCreateSemaphore") : MARE_OK;
 }
 
-mare_status queue_submit(dev_device *d, const VkCommandBuffer *cmds, uint32_t n) {
+mare_status queue_submit(dev_device *d, VkSubmitInfo *batch, uint32_t n) {
     uint64_t value = d->submitted + 1;
     VkTimelineSemaphoreSubmitInfo timeline = {.sType =
                                                   VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO,
                                               .signalSemaphoreValueCount = 1,
                                               .pSignalSemaphoreValues = &value};
-    VkSubmitInfo info = {.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
-                         .pNext = &timeline,
-                         .commandBufferCount = n,
-                         .pCommandBuffers = cmds,
-                         .signalSemaphoreCount = 1,
-                         .pSignalSemaphores = &d->timeline};
+    for (uint32_t i = 0; i < n; i++)
+        batch[i].sType = VK_STRUCTURE_TYPE_SUBMIT_INFO;
+    /* A signal waits for all that was submitted before it. */
+    batch[n - 1].pNext = &timeline;
+    batch[n - 1].signalSemaphoreCount = 1;
+    batch[n - 1].pSignalSemaphores = &d->timeline;
     if (d->lock_queue) d->lock_queue(d->lock_user);
-    VkResult r = d->fn.vkQueueSubmit(d->queue, 1, &info, VK_NULL_HANDLE);
+    VkResult r = d->fn.vkQueueSubmit(d->queue, n, batch, VK_NULL_HANDLE);
     if (d->unlock_queue) d->unlock_queue(d->lock_user);
     if (r) return vk_failed(d, r, "vkQueueSubmit");
     d->submitted = value;

@@ -261,7 +261,8 @@ mare_status recorder_submit(dev_recorder *r, VkCommandBuffer before, VkCommandBu
     if (before) cmds[n++] = before;
     cmds[n++] = r->cmd;
     if (after) cmds[n++] = after;
-    if (!s) s = queue_submit(d, cmds, n);
+    VkSubmitInfo batch = {.commandBufferCount = n, .pCommandBuffers = cmds};
+    if (!s) s = queue_submit(d, &batch, 1);
     if (s) {
         recorder_recycle(r);
         return s;

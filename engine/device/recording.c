@@ -34,6 +34,7 @@ struct dev_recording {
     VkDescriptorPool sets;
     chunk *params;
     VkCommandBuffer *cmds; /* of the parts, to be submitted */
+    VkSubmitInfo *batches; /* each with its parts; room for one a part */
     uint64_t serial;       /* of the last submission */
 };
 
@@ -43,8 +44,10 @@ static void free_parts(dev_recording *r) {
             r->d->fn.vkFreeCommandBuffers(r->d->handle, r->pool, 1, &r->parts[i].cmd);
     free(r->parts);
     free(r->cmds);
+    free(r->batches);
     r->parts = NULL;
     r->cmds = NULL;
+    r->batches = NULL;
     r->n_parts = 0;
 }
 
@@ -173,7 +176,9 @@ mare_status dev_recording_divide(dev_recording *r, const dev_part *parts, int n)
     free_parts(r);
     r->parts = calloc((size_t)n + 1, sizeof *r->parts);
     r->cmds = calloc((size_t)n + 1, sizeof *r->cmds);
-    if (!r->parts || !r->cmds) return error_no_memory(d->e, (size_t)n * sizeof *r->parts);
+    r->batches = calloc((size_t)n + 1, sizeof *r->batches);
+    if (!r->parts || !r->cmds || !r->batches)
+        return error_no_memory(d->e, (size_t)n * sizeof *r->parts);
     VkCommandBufferAllocateInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
                                         .commandPool = r->pool,
                                         .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
@@ -226,16 +231,17 @@ mare_status dev_recording_submit(dev_recording *r, dev_buffer *const *touched, i
         *recorded_now += r->parts[i].n;
     }
     if (!s) s = transfer_flush(d);
-    for (int i = 0, end; i < r->n_parts && !s; i = end) {
-        for (end = i + 1; end < r->n_parts && !r->parts[end].submits;)
-            end++;
-        s = queue_submit(d, r->cmds + i, (uint32_t)(end - i));
-        if (s) break;
-        r->serial = d->submitted;
-        ++*submits;
+    int n_batches = 0;
+    for (int i = 0; i < r->n_parts; i++) {
+        if (r->parts[i].submits)
+            r->batches[n_batches++] = (VkSubmitInfo){.pCommandBuffers = r->cmds + i};
+        r->batches[n_batches - 1].commandBufferCount++;
     }
-    /* Also after a failure: what went out before it touches them. */
+    if (!s) s = queue_submit(d, r->batches, (uint32_t)n_batches);
+    if (s) return s;
+    r->serial = d->submitted;
+    *submits = n_batches;
     for (int i = 0; i < n; i++)
-        if (r->serial > touched[i]->at->last_use) touched[i]->at->last_use = r->serial;
-    return s;
+        touched[i]->at->last_use = r->serial;
+    return MARE_OK;
 }

@@ -220,6 +220,10 @@ mare_status graph_order(graph *g, node *const *roots, int n_roots, node ***order
     return MARE_OK;
 }
 
+bool graph_listed(const node *n) {
+    return n->mark == n->g->walks;
+}
+
 bool graph_read(graph *g, node *n, double *out) {
     if (!n) return false;
     int64_t count = shape_count(&n->shape);

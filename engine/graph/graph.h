@@ -172,6 +172,9 @@ bool graph_read(graph *g, node *n, double *out);
  * walk, and node.mark == g->walks tells that it is listed. */
 mare_status graph_order(graph *g, node *const *roots, int n_roots, node ***order, int *count);
 
+/* Is n listed in the order that was made last? */
+bool graph_listed(const node *n);
+
 /* What graph_order() gave, as text: a line a node with op, dtype, shape, inputs and script line. */
 struct text;
 void graph_dump(node *const *order, int n, node *const *roots, int n_roots, struct text *out);

@@ -37,6 +37,9 @@ mare_status plan_dump(const plan *p, text *out) {
         text_add(out, "  buffer %d: %s", i, kinds[b->kind]);
         if (b->kind == BUFFER_INPUT)
             text_add(out, " node %d\n", b->input);
+        else if (b->kind == BUFFER_KEPT && b->donor >= 0)
+            text_add(out, " %llu bytes, may take those of buffer %d\n",
+                     (unsigned long long)b->bytes, b->donor);
         else if (b->kind == BUFFER_KEPT)
             text_add(out, " %llu bytes\n", (unsigned long long)b->bytes);
         else
@@ -131,10 +134,10 @@ static void show(const dumper *d, text *t) {
     text_free(t);
 }
 
-void dump_new_graph(const dumper *d, node *const *order, int n, node *const *roots, int n_roots) {
+void dump_new_graph(const dumper *d, node *const *order, int n, const plan_wanted *w) {
     if (!(d->dumps & DUMP_GRAPH)) return;
     text t = {0};
-    graph_dump(order, n, roots, n_roots, &t);
+    graph_dump(order, n, w->roots, w->n, &t);
     show(d, &t);
 }
 

@@ -64,9 +64,13 @@ void planner_get_info(const planner *p, plan_info *out) {
     *out = p->last;
 }
 
-/* Graphs that no gradient will ask for are let go. */
+/* Does a value that was evaluated let go of the graph behind it? No gradient will ask for that. */
+static bool lets_go(const node *n) {
+    return !n->requires_grad || n->leaf || n->spent;
+}
+
 static void let_go(node *n) {
-    if (n->requires_grad && !n->leaf && !n->spent) return;
+    if (!lets_go(n)) return;
     for (int i = 0; i < n->n_in; i++)
         node_release(n->in[i]);
     n->n_in = 0;
@@ -80,18 +84,49 @@ static void name_step(graph *g, const step *s, const node *n) {
         error_prefix(g->error, "%s", s->op->name);
 }
 
+/* Which inputs of x go with this evaluation: old values that nobody else holds, once the roots let
+ * go of their graphs, and nodes that only those held are gone. gone: room for one of each node. */
+static void find_donated(const plan *x, node *const *order, const plan_wanted *w, int *gone,
+                         bool *donated) {
+    bool any = false;
+    for (int i = 0; i < w->n && w->old; i++) {
+        if (!w->old[i] || !graph_listed(w->old[i])) continue;
+        gone[w->old[i]->index]++; /* the caller's reference */
+        any = true;
+    }
+    if (!any || !x->info.donated) return;
+    for (int i = 0; i < w->n; i++)
+        gone[w->roots[i]->index] = -1; /* a root stays */
+    for (int i = x->n_nodes - 1; i >= 0; i--) {
+        const node *n = order[i];
+        bool goes = gone[i] < 0 ? lets_go(n) : gone[i] == n->refs;
+        for (int k = 0; goes && !n->store && k < n->n_in; k++)
+            if (gone[n->in[k]->index] >= 0) gone[n->in[k]->index]++;
+    }
+    for (int i = 0; i < x->n_inputs; i++) {
+        const node *n = order[x->inputs[i]];
+        donated[i] = gone[x->inputs[i]] == n->refs && n->store->refs == 1;
+    }
+}
+
 /* Runs x on the order that it was found for. */
-static mare_status run_order(planner *p, plan *x, node **order) {
+static mare_status run_order(planner *p, plan *x, node **order, const plan_wanted *w) {
     size_t in = (size_t)x->n_inputs, values = (size_t)x->n_values, roots = (size_t)x->n_roots;
-    storage **memory = calloc(in + roots + values + 1, sizeof *memory), **out = memory + in;
-    if (!memory) return error_no_memory(p->g->error, (in + roots + values) * sizeof *memory);
-    uint32_t *words = (uint32_t *)(out + roots);
+    size_t pointers = (in + roots + 1) * sizeof(storage *), nodes = (size_t)x->n_nodes;
+    size_t bytes = pointers + values * sizeof(uint32_t) + nodes * sizeof(int) + in;
+    storage **memory = calloc(1, bytes), **out = memory + in;
+    if (!memory) return error_no_memory(p->g->error, bytes);
+    uint32_t *words = (uint32_t *)(void *)((char *)memory + pointers);
+    int *gone = (int *)(void *)(words + values);
+    bool *donated = (bool *)(gone + nodes);
     for (int i = 0; i < x->n_inputs; i++)
         memory[i] = order[x->inputs[i]]->store;
     for (int i = 0; i < x->n_values; i++)
         words[i] = order[x->values[i].node]->dyn[x->values[i].dyn];
+    find_donated(x, order, w, gone, donated);
     int at;
-    mare_status status = plan_run(p, x, memory, words, out, &at);
+    mare_status status =
+        plan_run(p, x, &(given){.in = memory, .donated = donated, .values = words}, out, &at);
     if (status && at >= 0) name_step(p->g, &x->steps[at], order[x->steps[at].origin]);
     for (int i = 0; i < x->n_roots && !status; i++) {
         node *n = order[x->roots[i].node];
@@ -108,35 +143,35 @@ static mare_status run_order(planner *p, plan *x, node **order) {
 }
 
 /* All of it as one plan. */
-static mare_status eval_whole(planner *p, node *const *roots, int n_roots) {
+static mare_status eval_whole(planner *p, const plan_wanted *w) {
     node **order = NULL;
     int n = 0;
     plan *x;
-    mare_status status = graph_order(p->g, roots, n_roots, &order, &n);
+    mare_status status = graph_order(p->g, w->roots, w->n, &order, &n);
     if (!status && p->trace) {
-        status = trace_settle(p, order, n, roots, n_roots);
+        status = trace_settle(p, order, n, w);
         free(order);
         order = NULL;
-        if (!status) status = graph_order(p->g, roots, n_roots, &order, &n);
+        if (!status) status = graph_order(p->g, w->roots, w->n, &order, &n);
     }
-    if (!status) status = plan_find(p, order, n, roots, n_roots, &x);
+    if (!status) status = plan_find(p, order, n, w, &x);
     if (!status) profile_locate(&p->profile, x, order);
-    if (!status) status = run_order(p, x, order);
+    if (!status) status = run_order(p, x, order, w);
     free(order);
     return status;
 }
 
 /* Node by node, each compared with its reference. */
-static mare_status eval_checked(planner *p, node *const *roots, int n_roots) {
+static mare_status eval_checked(planner *p, const plan_wanted *w) {
     node **order = NULL;
     int n = 0;
-    mare_status status = graph_order(p->g, roots, n_roots, &order, &n);
+    mare_status status = graph_order(p->g, w->roots, w->n, &order, &n);
     for (int i = 0; i < n && !status; i++) {
         node *x = order[i];
         if (x->store || node_is_const(x)) continue;
         check_inputs in;
         status = check_begin(p, x, &in);
-        if (!status) status = eval_whole(p, &x, 1);
+        if (!status) status = eval_whole(p, &(plan_wanted){.roots = &x, .n = 1});
         if (!status && (status = check_end(p, x, &in))) {
             storage_release(x->store); /* a wrong value is no value */
             x->store = NULL;
@@ -145,19 +180,23 @@ static mare_status eval_checked(planner *p, node *const *roots, int n_roots) {
         if (!status) let_go(x);
     }
     free(order);
-    return status ? status : eval_whole(p, roots, n_roots); /* constants among the roots */
+    return status ? status : eval_whole(p, w); /* constants among the roots */
 }
 
-mare_status plan_eval(planner *p, node *const *roots, int n_roots) {
+mare_status plan_update(planner *p, const plan_wanted *w) {
     bool pending = false;
-    for (int i = 0; i < n_roots; i++)
-        pending |= !roots[i]->store;
+    for (int i = 0; i < w->n; i++)
+        pending |= !w->roots[i]->store;
     if (!pending) return MARE_OK;
     p->stats.evals++;
     double start = profile_now(&p->profile);
-    mare_status status = p->check ? eval_checked(p, roots, n_roots) : eval_whole(p, roots, n_roots);
-    for (int i = 0; !status && i < n_roots; i++)
-        let_go(roots[i]);
+    mare_status status = p->check ? eval_checked(p, w) : eval_whole(p, w);
+    for (int i = 0; !status && i < w->n; i++)
+        let_go(w->roots[i]);
     profile_did(&p->profile, MARE_WORK_RECORD, start, NULL);
     return status;
+}
+
+mare_status plan_eval(planner *p, node *const *roots, int n) {
+    return plan_update(p, &(plan_wanted){.roots = roots, .n = n});
 }

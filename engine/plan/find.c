@@ -8,7 +8,7 @@ enum { MAX_PLANS = 256 /* in the cache; beyond, the longest unused goes */ };
 
 /* Everything a plan depends on and nothing else: values that may change (dyn) and addresses are
  * left out. */
-static bool sign(node *const *order, int n, node *const *roots, int n_roots, text *out) {
+static bool sign(node *const *order, int n, const plan_wanted *w, text *out) {
     for (int i = 0; i < n; i++) {
         const node *x = order[i];
         uint8_t head[] = {x->store != NULL, x->literal, (uint8_t)x->dtype, (uint8_t)x->shape.rank};
@@ -26,8 +26,12 @@ static bool sign(node *const *order, int n, node *const *roots, int n_roots, tex
         for (int k = 0; k < x->n_in; k++)
             text_bytes(out, &x->in[k]->index, sizeof x->in[k]->index);
     }
-    for (int i = 0; i < n_roots; i++)
-        text_bytes(out, &roots[i]->index, sizeof roots[i]->index);
+    for (int i = 0; i < w->n; i++) {
+        const node *old = w->old ? w->old[i] : NULL;
+        uint64_t place = old && graph_listed(old) ? old->index : UINT64_MAX;
+        text_bytes(out, &w->roots[i]->index, sizeof w->roots[i]->index);
+        text_bytes(out, &place, sizeof place);
+    }
     return !out->failed;
 }
 
@@ -87,15 +91,14 @@ static void forget_oldest(planner *p) {
     if (oldest) forget(map_take(&p->plans, oldest->hash));
 }
 
-mare_status plan_find(planner *p, node **order, int n, node *const *roots, int n_roots,
-                      plan **out) {
+mare_status plan_find(planner *p, node **order, int n, const plan_wanted *w, plan **out) {
     mare_error *e = p->g->error;
     text signature = {0};
-    if (!sign(order, n, roots, n_roots, &signature)) {
+    if (!sign(order, n, w, &signature)) {
         text_free(&signature);
         return error_no_memory(e, signature.len);
     }
-    uint64_t hash = hash_bytes(signature.data, signature.len, (uint64_t)n_roots);
+    uint64_t hash = hash_bytes(signature.data, signature.len, (uint64_t)w->n);
     plan *x = map_get(&p->plans, hash);
     if (x && x->signature_len == signature.len &&
         memcmp(x->signature, signature.data, signature.len) == 0) {
@@ -105,9 +108,9 @@ mare_status plan_find(planner *p, node **order, int n, node *const *roots, int n
         return MARE_OK;
     }
     double start = profile_now(&p->profile);
-    dump_new_graph(&p->dump, order, n, roots, n_roots);
+    dump_new_graph(&p->dump, order, n, w);
     const dev_caps *caps = dev_get_caps(p->device);
-    mare_status status = plan_lower(p->g, caps, p->passes, order, n, roots, n_roots, &x);
+    mare_status status = plan_lower(p->g, caps, p->passes, order, n, w, &x);
     if (!status) status = plan_pack(x, caps->allocation, e);
     if (!status) status = plan_barriers(x, e);
     if (!status) status = number_slots(x, e);

@@ -114,15 +114,15 @@ static void sink(fusion *f, const int *users_level, int i) {
 enum { NO_USER = INT32_MAX, PINNED = -1 };
 
 /* Levels from the inputs on, then from the users back; see the head of this file. */
-static bool find_levels(fusion *f, node *const *roots, int n_roots) {
+static bool find_levels(fusion *f, const plan_wanted *w) {
     int *users = arena_alloc(f->l->mem, (size_t)f->n * sizeof *users);
     if (!users) return false;
     for (int i = 0; i < f->n; i++) {
         users[i] = NO_USER;
         if (f->rep[i] == i) find_level(f, i);
     }
-    for (int r = 0; r < n_roots; r++)
-        users[f->rep[roots[r]->index]] = PINNED;
+    for (int r = 0; r < w->n; r++)
+        users[f->rep[w->roots[r]->index]] = PINNED;
     for (int i = f->n - 1; i >= 0; i--) {
         const node *x = f->order[i];
         if (f->rep[i] != i || x->store || f->uniform[i]) continue;
@@ -209,10 +209,10 @@ static void cut(fusion *f, const int *member, int n) {
 }
 
 /* How often each value is asked for: by nodes, by views, by the caller. */
-static void count_uses(fusion *f, node *const *roots, int n_roots) {
+static void count_uses(fusion *f, const plan_wanted *w) {
     int *uses = f->uses;
-    for (int r = 0; r < n_roots; r++)
-        uses[f->rep[roots[r]->index]] += 2; /* never inside alone */
+    for (int r = 0; r < w->n; r++)
+        uses[f->rep[w->roots[r]->index]] += 2; /* never inside alone */
     for (int i = 0; i < f->n; i++) {
         const node *x = f->order[i];
         if (f->rep[i] != i || x->store || f->uniform[i] || f->source[i] != i) continue;
@@ -220,8 +220,8 @@ static void count_uses(fusion *f, node *const *roots, int n_roots) {
             uses[f->source[fusion_input(f, i, k)]]++;
     }
     /* A view that shows all is asked for by the caller: so is what it shows. */
-    for (int r = 0; r < n_roots; r++)
-        uses[f->source[f->rep[roots[r]->index]]] += 2;
+    for (int r = 0; r < w->n; r++)
+        uses[f->source[f->rep[w->roots[r]->index]]] += 2;
 }
 
 /* Joins what can share a unit: parent[] becomes a forest over the nodes. */
@@ -238,13 +238,13 @@ static void join(fusion *f, int *parent) {
     }
 }
 
-static bool find_groups(fusion *f, node *const *roots, int n_roots) {
+static bool find_groups(fusion *f, const plan_wanted *w) {
     size_t bytes = ((size_t)f->n + 1) * sizeof(int);
     int *parent = arena_alloc(f->l->mem, bytes), *next = arena_alloc(f->l->mem, bytes);
     int *last = arena_alloc(f->l->mem, bytes), *head = arena_alloc(f->l->mem, bytes);
     if (!parent || !next || !last || !head) return false;
     join(f, parent);
-    count_uses(f, roots, n_roots);
+    count_uses(f, w);
     /* Chains as lists, in the order. */
     int n_heads = 0;
     for (int i = 0; i < f->n; i++)
@@ -276,9 +276,9 @@ bool fusion_inside(const fusion *f, int i, int s) {
 }
 
 /* From the roots back: what is computed, and what is stored. */
-static void find_needed(fusion *f, node *const *roots, int n_roots) {
-    for (int r = 0; r < n_roots; r++) {
-        int i = f->rep[roots[r]->index];
+static void find_needed(fusion *f, const plan_wanted *w) {
+    for (int r = 0; r < w->n; r++) {
+        int i = f->rep[w->roots[r]->index];
         f->computed[i] = f->stored[i] = true;
     }
     for (int i = f->n - 1; i >= 0; i--) {
@@ -320,8 +320,7 @@ static int collect(fusion *f, int *unit_of, int *list, int *count) {
     return n;
 }
 
-mare_status plan_fuse(fusion *f, lowering *l, node **order, int n, node *const *roots,
-                      int n_roots) {
+mare_status plan_fuse(fusion *f, lowering *l, node **order, int n, const plan_wanted *w) {
     size_t ints = ((size_t)n + 1) * sizeof(int), flags = (size_t)n + 1;
     *f = (fusion){.l = l, .order = order, .n = n};
     f->rep = arena_alloc(l->mem, ints);
@@ -346,11 +345,11 @@ mare_status plan_fuse(fusion *f, lowering *l, node **order, int n, node *const *
     if (ok && l->passes & PASS_SIMPLIFY) ok = plan_simplify(f);
     for (int i = 0; i < n && ok; i++)
         if (f->rep[i] == i) classify(f, i);
-    ok = ok && find_levels(f, roots, n_roots) && find_groups(f, roots, n_roots);
+    ok = ok && find_levels(f, w) && find_groups(f, w);
     if (ok) {
-        find_needed(f, roots, n_roots);
+        find_needed(f, w);
         f->n_units = collect(f, unit_of, list, count);
-        ok = plan_schedule(f, unit_of, roots, n_roots);
+        ok = plan_schedule(f, unit_of, w);
     }
     return ok ? MARE_OK : error_no_memory(l->error, ints);
 }

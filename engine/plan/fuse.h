@@ -29,13 +29,14 @@ typedef struct fusion {
     bool *stored;   /* its value is needed in memory */
     unit *units;    /* in the order that they run in */
     int n_units;
+    int *donor;   /* of a value that takes the place of an evaluated one: that one; else -1 */
     int *base;    /* i, or the node whose memory the view i may show */
     int *last;    /* of a base: the unit that reads its memory last, or -1 */
     bool *pinned; /* of a base: its memory is asked for by the caller */
 } fusion;
 
 /* Fills f for an order; everything lives in l->mem. MARE_E_HOST_MEMORY, or MARE_OK. */
-mare_status plan_fuse(fusion *f, lowering *l, node **order, int n, node *const *roots, int n_roots);
+mare_status plan_fuse(fusion *f, lowering *l, node **order, int n, const plan_wanted *w);
 /* Input k of node i: the node that stands for it. */
 int fusion_input(const fusion *f, int i, int k);
 /* Is member m of a chain read outside it? */
@@ -51,7 +52,7 @@ void plan_join(fusion *f, int *member);
 bool plan_simplify(fusion *f);
 /* schedule.c: puts the units in order, and notes until when memory is read. unit_of: of each node,
  * or -1. False when the host has no memory left. */
-bool plan_schedule(fusion *f, const int *unit_of, node *const *roots, int n_roots);
+bool plan_schedule(fusion *f, const int *unit_of, const plan_wanted *w);
 /* The node that stands for input k of i. */
 int fusion_input(const fusion *f, int i, int k);
 /* Does i find the value of s, which it reads, in its own unit? */

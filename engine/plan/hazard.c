@@ -1,5 +1,6 @@
 /* Barriers: a step waits when it reads what a step since the last barrier wrote, or writes what one
- * read or wrote. Buffers of an arena share bytes, so places in memory are compared, not names. */
+ * read or wrote. Buffers of an arena share bytes, and so may a result and what it takes the place of: places in
+ * memory are compared, not names. */
 #include "plan/internal.h"
 
 typedef struct touch {
@@ -11,8 +12,9 @@ typedef struct touch {
 static touch touch_of(const plan *p, const binding *b) {
     const plan_buffer *buffer = &p->buffers[b->buffer];
     bool packed = buffer->kind == BUFFER_TEMP;
+    int whole = buffer->kind == BUFFER_KEPT && buffer->donor >= 0 ? buffer->donor : b->buffer;
     uint64_t start = b->offset + (packed ? buffer->offset : 0);
-    return (touch){packed ? -1 - buffer->arena : b->buffer, start, start + b->bytes, b->access};
+    return (touch){packed ? -1 - buffer->arena : whole, start, start + b->bytes, b->access};
 }
 
 static bool conflict(const touch *a, const touch *b) {

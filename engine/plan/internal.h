@@ -16,6 +16,7 @@ typedef struct plan_buffer {
     int input;       /* BUFFER_INPUT: place of the node in the order */
     int slot;        /* BUFFER_INPUT: which of the plan's inputs */
     int first, last; /* steps that touch it first and last; first > last: none does */
+    int donor;       /* BUFFER_KEPT: the input whose memory it may take at a run, or -1 */
     int arena;       /* BUFFER_TEMP: which arena, and where in it */
     uint64_t offset;
 } plan_buffer;
@@ -109,7 +110,7 @@ struct plan {
 
 /* plan.c: from an order to a plan without memory and barriers. */
 mare_status plan_lower(graph *g, const dev_caps *caps, uint32_t passes, node **order, int n,
-                       node *const *roots, int n_roots, plan **out);
+                       const plan_wanted *w, plan **out);
 /* memory.c: lifetimes, and places in as few and small arenas as it can. */
 mare_status plan_pack(plan *p, uint64_t max_arena, mare_error *e);
 /* hazard.c: barriers between steps that touch the same bytes. */
@@ -120,7 +121,7 @@ void plan_unpin(plan *p);
 /* replay.c. Null is allowed. */
 void replay_free(replay *y);
 /* dump.c: shows what is wanted of a graph about to be planned, and of a new plan. */
-void dump_new_graph(const dumper *d, node *const *order, int n, node *const *roots, int n_roots);
+void dump_new_graph(const dumper *d, node *const *order, int n, const plan_wanted *w);
 void dump_new_plan(const dumper *d, const plan *p);
 /* prepare.c: worker threads start on the kernels of a new plan, while it is recorded. */
 void plan_prefetch(kernels *k, plan *p);

@@ -68,6 +68,12 @@ typedef struct launch {
     bool barrier;               /* set by the hazard pass: wait for the launches before */
 } launch;
 
+/* Buffer `kept` may be the memory of buffer `input` at a run: each element of it is written where,
+ * and after, that of the input was read. */
+typedef struct donation {
+    int kept, input;
+} donation;
+
 typedef struct lowering {
     const dev_caps *caps;
     uint32_t passes; /* of plan_pass */
@@ -77,6 +83,7 @@ typedef struct lowering {
     const char *label; /* of the launches to come */
     VEC(launch *) launches;
     VEC(uint64_t) buffers; /* bytes of each buffer; plan-wide numbering */
+    VEC(donation) donations;
 } lowering;
 
 /* ---- What ops use ------------------------------------------------------------------------- */

@@ -24,27 +24,27 @@ typedef struct entry {
 
 typedef VEC(entry) entries;
 
-static bool overlap(const binding *a, const binding *b) {
-    return a->buffer == b->buffer && a->offset < b->offset + b->bytes &&
+static bool overlap(const int *memory, const binding *a, const binding *b) {
+    return memory[a->buffer] == memory[b->buffer] && a->offset < b->offset + b->bytes &&
            b->offset < a->offset + a->bytes && ((a->access | b->access) & WRITE);
 }
 
-static bool conflict(const launch *a, const launch *b) {
+static bool conflict(const int *memory, const launch *a, const launch *b) {
     for (int i = 0; i < a->n_bindings; i++)
         for (int k = 0; k < b->n_bindings; k++)
-            if (overlap(&a->bindings[i], &b->bindings[k])) return true;
+            if (overlap(memory, &a->bindings[i], &b->bindings[k])) return true;
     return false;
 }
 
-static bool conflicts(const entry *e, const launch *x) {
+static bool conflicts(const int *memory, const entry *e, const launch *x) {
     for (int i = 0; i < e->n; i++)
-        if (conflict(e->part[i], x)) return true;
+        if (conflict(memory, e->part[i], x)) return true;
     return false;
 }
 
-static bool entries_conflict(const entry *a, const entry *b) {
+static bool entries_conflict(const int *memory, const entry *a, const entry *b) {
     for (int i = 0; i < b->n; i++)
-        if (conflicts(a, b->part[i])) return true;
+        if (conflicts(memory, a, b->part[i])) return true;
     return false;
 }
 
@@ -73,18 +73,18 @@ static void append(const lowering *l, entry *e, launch *x) {
 }
 
 /* Puts x into an entry that can wait for it, or that it can go forward to. */
-static bool place(const lowering *l, entries *list, launch *x) {
+static bool place(const lowering *l, const int *memory, entries *list, launch *x) {
     size_t least = list->len > WINDOW ? list->len - WINDOW : 0;
     bool forward = true; /* nothing behind i stands in x's way */
     for (size_t i = list->len; x->map && i-- > least;) {
         entry *e = &list->data[i];
-        bool apart = conflicts(e, x);
+        bool apart = conflicts(memory, e, x);
         bool near = i + 1 == list->len && l->caps->type != DEV_CPU;
         if (!apart && takes(l, e, x) && (near || !(e->large || is_large(l, x)))) {
             entry moved = *e;
             bool waits = true;
             for (size_t k = i + 1; k < list->len && waits; k++)
-                waits = !entries_conflict(e, &list->data[k]);
+                waits = !entries_conflict(memory, e, &list->data[k]);
             if (waits) {
                 memmove(e, e + 1, (list->len - i - 1) * sizeof *e);
                 append(l, &moved, x);
@@ -103,11 +103,22 @@ static bool place(const lowering *l, entries *list, launch *x) {
     return vec_push(list, alone);
 }
 
+/* The buffer whose memory each may have. */
+static int *memories(const lowering *l) {
+    int *memory = arena_alloc(l->mem, (l->buffers.len + 1) * sizeof *memory);
+    for (size_t i = 0; i < l->buffers.len && memory; i++)
+        memory[i] = (int)i;
+    for (size_t i = 0; i < l->donations.len && memory; i++)
+        memory[l->donations.data[i].kept] = l->donations.data[i].input;
+    return memory;
+}
+
 mare_status plan_merge(lowering *l) {
     entries list = {0};
-    mare_status status = MARE_OK;
+    int *memory = memories(l);
+    mare_status status = memory ? MARE_OK : error_no_memory(l->error, sizeof *memory);
     for (size_t i = 0; i < l->launches.len && !status; i++)
-        if (!place(l, &list, l->launches.data[i]))
+        if (!place(l, memory, &list, l->launches.data[i]))
             status = error_no_memory(l->error, sizeof(entry));
     for (size_t i = 0; i < list.len && !status; i++) {
         const entry *e = &list.data[i];

@@ -84,26 +84,33 @@ static bool finish_step(plan *p, const launch *x, step *s) {
     return true;
 }
 
-static bool finish(plan *p, lowering *l, const operand *at, const int *rep, node *const *roots,
-                   int n_roots, const plan_buffer *inputs, int n_inputs) {
+static bool finish(plan *p, lowering *l, const operand *at, const int *rep, const plan_wanted *w,
+                   const plan_buffer *inputs, int n_inputs) {
     p->n_steps = (int)l->launches.len;
     p->n_buffers = (int)l->buffers.len;
-    p->n_roots = n_roots;
+    p->n_roots = w->n;
     p->steps = arena_alloc(&p->mem, l->launches.len * sizeof *p->steps);
     p->buffers = arena_alloc(&p->mem, l->buffers.len * sizeof *p->buffers);
-    p->roots = arena_alloc(&p->mem, (size_t)n_roots * sizeof *p->roots);
+    p->roots = arena_alloc(&p->mem, (size_t)w->n * sizeof *p->roots);
     if (!p->steps || !p->buffers || !p->roots) return false;
     for (int i = 0; i < p->n_buffers; i++)
-        p->buffers[i] = (plan_buffer){.kind = BUFFER_TEMP, .bytes = l->buffers.data[i]};
+        p->buffers[i] =
+            (plan_buffer){.kind = BUFFER_TEMP, .bytes = l->buffers.data[i], .donor = -1};
     for (int i = 0; i < n_inputs; i++) {
         plan_buffer *b = &p->buffers[inputs[i].arena];
         b->kind = BUFFER_INPUT;
         b->input = inputs[i].input;
     }
-    for (int i = 0; i < n_roots; i++) {
-        const operand *o = &at[rep[roots[i]->index]];
-        p->roots[i] = (plan_root){(int)roots[i]->index, o->buffer, o->view};
+    for (int i = 0; i < w->n; i++) {
+        const operand *o = &at[rep[w->roots[i]->index]];
+        p->roots[i] = (plan_root){(int)w->roots[i]->index, o->buffer, o->view};
         if (p->buffers[o->buffer].kind == BUFFER_TEMP) p->buffers[o->buffer].kind = BUFFER_KEPT;
+    }
+    for (size_t i = 0; i < l->donations.len; i++) {
+        plan_buffer *b = &p->buffers[l->donations.data[i].kept];
+        if (b->kind != BUFFER_KEPT) continue; /* what was asked for is a copy of it */
+        b->donor = l->donations.data[i].input;
+        p->info.donated += b->bytes;
     }
     for (int i = 0; i < p->n_steps; i++)
         if (!finish_step(p, l->launches.data[i], &p->steps[i])) return false;
@@ -111,7 +118,7 @@ static bool finish(plan *p, lowering *l, const operand *at, const int *rep, node
 }
 
 mare_status plan_lower(graph *g, const dev_caps *caps, uint32_t passes, node **order, int n,
-                       node *const *roots, int n_roots, plan **out) {
+                       const plan_wanted *w, plan **out) {
     arena mem = {0};
     mare_error error = {0};
     lowering l = {.caps = caps, .passes = passes, .mem = &mem, .error = &error};
@@ -124,16 +131,16 @@ mare_status plan_lower(graph *g, const dev_caps *caps, uint32_t passes, node **o
     if (!at || !inputs || !p)
         status = error_no_memory(&error, (size_t)n * sizeof *at);
     else
-        status = plan_fuse(&f, &l, order, n, roots, n_roots);
+        status = plan_fuse(&f, &l, order, n, w);
     if (!status) status = lower_nodes(&f, at, inputs, &n_inputs);
-    for (int i = 0; !status && i < n_roots; i++) {
-        l.node = roots[i];
-        operand *o = &at[f.rep[roots[i]->index]];
+    for (int i = 0; !status && i < w->n; i++) {
+        l.node = w->roots[i];
+        operand *o = &at[f.rep[w->roots[i]->index]];
         if (o->buffer < 0) status = lower_contiguous(&l, o, o); /* a constant gets memory */
     }
     if (!status && error.code) status = error.code; /* a scratch buffer that could not be had */
     if (!status && passes & PASS_MERGE) status = plan_merge(&l);
-    if (!status && !finish(p, &l, at, f.rep, roots, n_roots, inputs, n_inputs))
+    if (!status && !finish(p, &l, at, f.rep, w, inputs, n_inputs))
         status = error_no_memory(&error, sizeof(step));
     if (status) {
         const node *x = l.node;
@@ -148,18 +155,19 @@ mare_status plan_lower(graph *g, const dev_caps *caps, uint32_t passes, node **o
     }
     vec_free(&l.launches);
     vec_free(&l.buffers);
+    vec_free(&l.donations);
     arena_free(&mem);
     *out = p;
     return status;
 }
 
-mare_status plan_build(graph *g, const dev_caps *caps, uint32_t passes, node *const *roots, int n,
+mare_status plan_build(graph *g, const dev_caps *caps, uint32_t passes, const plan_wanted *w,
                        plan **out) {
     node **order = NULL;
     int count = 0;
     *out = NULL;
-    mare_status status = graph_order(g, roots, n, &order, &count);
-    if (!status) status = plan_lower(g, caps, passes, order, count, roots, n, out);
+    mare_status status = graph_order(g, w->roots, w->n, &order, &count);
+    if (!status) status = plan_lower(g, caps, passes, order, count, w, out);
     free(order);
     if (!status) status = plan_pack(*out, caps->allocation, g->error);
     if (!status) status = plan_barriers(*out, g->error);
@@ -170,8 +178,8 @@ mare_status plan_build(graph *g, const dev_caps *caps, uint32_t passes, node *co
     return status;
 }
 
-static const char *const pass_names[] = {"simplify", "fuse",    "attach",
-                                         "merge",    "inplace", "replay"};
+static const char *const pass_names[] = {"simplify", "fuse",   "attach", "merge",
+                                         "inplace",  "replay", "donate"};
 
 mare_status plan_passes_apply(uint32_t *passes, const char *list, mare_error *e) {
     uint32_t set = *passes;
@@ -188,7 +196,7 @@ mare_status plan_passes_apply(uint32_t *passes, const char *list, mare_error *e)
             return error_set(
                 e, MARE_E_ARGUMENT,
                 "passes: \"%.*s\" is none of all, none, simplify, fuse, attach, merge, "
-                "inplace, replay, nor one of them after a '-'",
+                "inplace, replay, donate, nor one of them after a '-'",
                 (int)n, word);
         set = none ? 0 : off ? set & ~named : set | named;
         word += n + (word[n] == ',');

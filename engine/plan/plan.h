@@ -18,7 +18,8 @@ typedef enum plan_pass {
     PASS_MERGE = 1 << 3,    /* small updates of one form share a launch */
     PASS_INPLACE = 1 << 4,  /* results take the memory of what is read last */
     PASS_REPLAY = 1 << 5,   /* recorded commands are submitted again */
-    PASS_ALL = (1 << 6) - 1
+    PASS_DONATE = 1 << 6,   /* in runs of these, new values take the memory of those they replace */
+    PASS_ALL = (1 << 7) - 1
 } plan_pass;
 
 /* Applies a MARE_PASSES list to a set of passes: comma-separated words, `all`, `none`, `name`
@@ -58,9 +59,20 @@ void planner_set_submit(planner *p, double seconds);
 /* From now on every node is evaluated by itself and compared with its op's reference. */
 void planner_set_check(planner *p, bool on);
 
+/* What is asked for: roots; and of each what it takes the place of, old[i], or null. `old` itself
+ * may be null: of nothing. */
+typedef struct plan_wanted {
+    node *const *roots, *const *old;
+    int n;
+} plan_wanted;
+
 /* Evaluates nodes: afterwards each has its storage. Submits and returns; the device may still be
  * at work. */
 mare_status plan_eval(planner *p, node *const *roots, int n);
+/* The same for new values of parameters and state: to each old value the caller gives up one
+ * reference when all went well. Where nobody else holds it, the new one may take its memory
+ * (PASS_DONATE). After a failure old values are as they were, but for those of a lost device. */
+mare_status plan_update(planner *p, const plan_wanted *w);
 /* A leaf from host data (contiguous); of integers the range is noted. Call inside a scope. */
 node *plan_upload(planner *p, mare_dtype t, const shape *s, const void *data);
 /* Evaluates, waits, and copies a node's elements out, contiguous, in its dtype. `bytes` must be
@@ -69,7 +81,7 @@ mare_status plan_read(planner *p, node *n, void *data, size_t bytes);
 
 /* Builds a plan as data, for caps, with no device. The nodes must stay alive as long as the plan.
  */
-mare_status plan_build(graph *g, const dev_caps *caps, uint32_t passes, node *const *roots, int n,
+mare_status plan_build(graph *g, const dev_caps *caps, uint32_t passes, const plan_wanted *w,
                        plan **out);
 void plan_free(plan *p);
 /* The plan as text: launches, bindings, barriers, memory. */
@@ -82,6 +94,7 @@ typedef struct plan_info {
     uint64_t arena; /* bytes of the packed temporaries */
     uint64_t sum;   /* bytes of all temporaries, unpacked */
     uint64_t bound; /* lower bound: the most bytes alive at once */
+    uint64_t donated; /* bytes of results that can take the memory of what they replace */
 } plan_info;
 void plan_get_info(const plan *p, plan_info *out);
 

@@ -104,7 +104,8 @@ static void index_uses(replay *y, const plan *x) {
     y->first[0] = 0;
 }
 
-static mare_status replay_new(planner *p, plan *x) {
+mare_status replay_make(planner *p, plan *x) {
+    if (x->replay) return MARE_OK;
     size_t steps = (size_t)x->n_steps + 1, slots = (size_t)(x->n_buffers + x->n_arenas), uses = 1;
     for (int i = 0; i < x->n_steps; i++)
         uses += (size_t)x->steps[i].n_bindings;
@@ -293,14 +294,12 @@ static mare_status send(replay *y, const run *r, recording *c) {
 mare_status replay_run(run *r) {
     planner *p = r->p;
     plan *x = r->x;
-    mare_status status = x->replay ? MARE_OK : replay_new(p, x);
-    if (status) return status;
     replay *y = x->replay;
     recording *c = NULL;
     while (p->recordings >= ALL && plan_forget_recording(p, x))
         continue;
     find_places(y, r);
-    status = pick(y, x, &c);
+    mare_status status = pick(y, x, &c);
     if (!status) {
         bool fresh = !c->division;
         status = divide_anew(y, x, c);

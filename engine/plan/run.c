@@ -19,7 +19,7 @@ dev_buffer *run_buffer(const run *r, int buffer) {
     const plan_buffer *b = &r->x->buffers[buffer];
     return b->kind == BUFFER_TEMP    ? r->p->arenas.data[b->arena]
            : b->kind == BUFFER_INPUT ? storage_buffer(r->in[b->slot])
-                                     : r->kept[buffer];
+                                     : storage_buffer(r->kept[buffer]);
 }
 
 dev_binding run_binding(const run *r, const binding *b) {
@@ -148,63 +148,65 @@ void run_reclaim(void *planner_) {
 
 /* ---- A run -------------------------------------------------------------------------------- */
 
-/* Which way: recorded commands serve from the third run on; the first two make kernels, and
+/* May the commands of this run be those of another one? The first two runs make kernels, and
  * measure. */
-static mare_status run_bound(run *r, int *at) {
+static bool replays(const run *r) {
+    const plan *x = r->x;
+    return r->p->passes & PASS_REPLAY && x->pace.measured && x->n_steps && !r->p->profile.on;
+}
+
+/* Storage for buffer i, a result. Where it can be, that of what it takes the place of: recorded
+ * commands go out all or none, so nothing is overwritten by a run that fails. */
+static mare_status keep(run *r, const bool *donated, int i) {
+    const plan *x = r->x;
+    const plan_buffer *b = &x->buffers[i];
+    int slot = b->donor < 0 ? -1 : x->buffers[b->donor].slot;
+    if (slot >= 0 && donated && donated[slot] && replays(r) &&
+        dev_buffer_bytes(storage_buffer(r->in[slot])) >= b->bytes) {
+        r->kept[i] = r->in[slot];
+        r->kept[i]->refs++;
+        return MARE_OK;
+    }
+    home *h = replay_home(x->replay, i);
+    dev_buffer *buffer = h ? home_take(h) : NULL;
+    mare_status status =
+        buffer ? MARE_OK : dev_buffer_create(r->p->device, b->bytes, &buffer);
+    if (status) return status;
+    r->kept[i] = storage_new(buffer, h);
+    return r->kept[i] ? MARE_OK : error_no_memory(r->p->g->error, sizeof *r->kept[i]);
+}
+
+static mare_status run_bound(run *r, const bool *donated, int *at) {
     planner *p = r->p;
     plan *x = r->x;
     mare_status status = pace_cut(p, x);
+    if (!status && replays(r)) status = replay_make(p, x);
     if (!status) status = get_arenas(p, x);
-    for (int i = 0; i < x->n_buffers && !status; i++) {
-        if (x->buffers[i].kind != BUFFER_KEPT) continue;
-        home *h = replay_home(x->replay, i);
-        if (h) r->kept[i] = home_take(h);
-        if (!r->kept[i]) status = dev_buffer_create(p->device, x->buffers[i].bytes, &r->kept[i]);
-    }
-    if (status) return status;
-    bool again = p->passes & PASS_REPLAY && x->pace.measured && x->n_steps && !p->profile.on;
-    status = again ? replay_run(r) : run_steps(r, at);
+    for (int i = 0; i < x->n_buffers && !status; i++)
+        if (x->buffers[i].kind == BUFFER_KEPT) status = keep(r, donated, i);
+    if (!status) status = replays(r) ? replay_run(r) : run_steps(r, at);
     if (status) return status;
     p->stats.launches += (uint64_t)x->n_steps;
     x->runs++;
     return MARE_OK;
 }
 
-/* A new reference to each root's storage; that of a buffer which several roots share is made once.
- */
-static mare_status keep_roots(run *r, storage **stores, storage **out) {
-    const plan *x = r->x;
-    for (int i = 0; i < x->n_buffers; i++) {
-        if (!r->kept[i]) continue;
-        stores[i] = storage_new(r->kept[i], replay_home(x->replay, i));
-        r->kept[i] = NULL;
-        if (!stores[i]) return error_no_memory(r->p->g->error, sizeof *stores);
-    }
-    for (int i = 0; i < x->n_roots; i++) {
-        const plan_buffer *b = &x->buffers[x->roots[i].buffer];
-        out[i] = b->kind == BUFFER_INPUT ? r->in[b->slot] : stores[x->roots[i].buffer];
-        out[i]->refs++;
-    }
-    return MARE_OK;
-}
-
-mare_status plan_run(planner *p, plan *x, storage *const *in, const uint32_t *values, storage **out,
-                     int *at) {
-    size_t buffers = (size_t)x->n_buffers;
-    storage **stores = calloc(2 * buffers + 1, sizeof(void *));
+mare_status plan_run(planner *p, plan *x, const given *y, storage **out, int *at) {
+    run r = {.p = p, .x = x, .in = y->in, .values = y->values};
+    r.kept = calloc((size_t)x->n_buffers + 1, sizeof *r.kept);
     *at = -1;
-    if (!stores) return error_no_memory(p->g->error, 2 * buffers * sizeof(void *));
-    run r = {.p = p, .x = x, .in = in, .values = values};
-    r.kept = (dev_buffer **)stores + buffers;
+    if (!r.kept) return error_no_memory(p->g->error, (size_t)x->n_buffers * sizeof *r.kept);
     x->used = ++p->clock;
     p->last = x->info;
-    mare_status status = run_bound(&r, at);
-    if (!status) status = keep_roots(&r, stores, out);
-    for (int i = 0; i < x->n_buffers; i++) {
-        storage_release(stores[i]);
-        if (r.kept[i]) dev_buffer_release(r.kept[i]);
+    mare_status status = run_bound(&r, y->donated, at);
+    for (int i = 0; i < x->n_roots && !status; i++) {
+        const plan_buffer *b = &x->buffers[x->roots[i].buffer];
+        out[i] = b->kind == BUFFER_INPUT ? y->in[b->slot] : r.kept[x->roots[i].buffer];
+        out[i]->refs++;
     }
+    for (int i = 0; i < x->n_buffers; i++)
+        storage_release(r.kept[i]);
     put_arenas(p);
-    free(stores);
+    free(r.kept);
     return status;
 }

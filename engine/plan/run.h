@@ -45,7 +45,7 @@ dev_buffer *storage_buffer(const storage *s);
 /* ---- find.c ------------------------------------------------------------------------------- */
 
 /* The plan for this order: from the cache, or made and put there. */
-mare_status plan_find(planner *p, node **order, int n, node *const *roots, int n_roots, plan **out);
+mare_status plan_find(planner *p, node **order, int n, const plan_wanted *w, plan **out);
 void plan_forget_all(planner *p);
 
 /* Lets the recordings of the plan go that has not run for the longest, but for those of `but`.
@@ -63,7 +63,7 @@ void pace_note(plan *x, int first, int n, double seconds);
 
 /* While a trace is on its way. Before a plan is found: what is older than the trace is evaluated.
  */
-mare_status trace_settle(planner *p, node *const *order, int n, node *const *roots, int n_roots);
+mare_status trace_settle(planner *p, node *const *order, int n, const plan_wanted *w);
 /* An evaluation was done. */
 void trace_note(planner *p, plan *x, node **order);
 /* MARE_E_ARGUMENT when there is a trace: n's value is asked for. */
@@ -71,11 +71,17 @@ mare_status trace_refuse_read(const planner *p, const node *n);
 
 /* ---- run.c -------------------------------------------------------------------------------- */
 
-/* Runs x on the storage of its inputs and the values of its words. out: a new reference to the
- * storage of each root. After a failure nothing was given out, and *at is the step that could not
- * be done, or -1. */
-mare_status plan_run(planner *p, plan *x, storage *const *in, const uint32_t *values, storage **out,
-                     int *at);
+/* What a run is given. */
+typedef struct given {
+    storage *const *in;  /* of each input of the plan */
+    const bool *donated; /* of each: the caller is the last to hold it, and lets it go if all goes
+                            well; null: none is */
+    const uint32_t *values;
+} given;
+
+/* Runs x. out: a new reference to the storage of each root. After a failure nothing was given out,
+ * inputs are as they were, and *at is the step that could not be done, or -1. */
+mare_status plan_run(planner *p, plan *x, const given *y, storage **out, int *at);
 /* Buffers kept for arenas are given back, but for those of a plan that is being run. */
 void run_reclaim(void *planner);
 
@@ -85,7 +91,7 @@ typedef struct run {
     plan *x;
     storage *const *in;
     const uint32_t *values;
-    dev_buffer **kept; /* by buffer number */
+    storage **kept; /* of each result, by buffer number */
     dev_recorder *recorder;
     int first; /* step in it */
 } run;
@@ -100,7 +106,9 @@ home *replay_home(const replay *y, int buffer);
 /* Buffers that are kept for results are given back. */
 void replay_empty(replay *y);
 
-/* Submits x's recorded commands, with what is new in this run put in. */
+/* Gives x a replay, if it has none. */
+mare_status replay_make(planner *p, plan *x);
+/* Submits x's recorded commands, with what is new in this run put in. x has a replay. */
 mare_status replay_run(run *r);
 
 #endif

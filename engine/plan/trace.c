@@ -36,7 +36,9 @@ struct trace {
     VEC(node *) inputs, made; /* retained until sealed */
     int n_made;
     mare_status failed; /* something cannot be done again */
-    storage **in;       /* for a run: room for the most of a plan */
+    VEC(int) donors;
+    storage **in; /* for a run: room for the most of a plan */
+    bool *donated;
     uint32_t *words;
 };
 
@@ -73,10 +75,27 @@ void trace_free(trace *t) {
     vec_free(&t->runs);
     vec_free(&t->inputs);
     vec_free(&t->made);
+    vec_free(&t->donors);
     arena_free(&t->mem);
     free(t->in);
+    free(t->donated);
     free(t->words);
     free(t);
+}
+
+/* Of the last run alone: where a later one fails, what those before it read must still be there. */
+static bool find_donors(trace *t) {
+    if (!t->runs.len) return true;
+    const traced_run *r = &t->runs.data[t->runs.len - 1];
+    const plan *x = r->x;
+    bool ok = true;
+    for (int i = 0; i < x->n_roots && ok; i++) {
+        const plan_buffer *b = &x->buffers[x->roots[i].buffer];
+        if (b->kind != BUFFER_KEPT || b->donor < 0) continue;
+        int in = r->in[x->buffers[b->donor].slot];
+        if (in >= 0) ok = vec_push(&t->donors, in);
+    }
+    return ok;
 }
 
 static mare_status prepare_runs(trace *t) {
@@ -87,8 +106,10 @@ static mare_status prepare_runs(trace *t) {
         if ((size_t)x->n_values > words) words = (size_t)x->n_values;
     }
     t->in = calloc(in, sizeof *t->in);
+    t->donated = calloc(in, sizeof *t->donated);
     t->words = calloc(words, sizeof *t->words);
-    return t->in && t->words ? MARE_OK : error_no_memory(t->p->g->error, in * sizeof *t->in);
+    bool ok = t->in && t->donated && t->words && find_donors(t);
+    return ok ? MARE_OK : error_no_memory(t->p->g->error, in * sizeof *t->in);
 }
 
 mare_status trace_end(planner *p, trace **out) {
@@ -121,6 +142,11 @@ int trace_find(const trace *t, const node *n) {
     return -1;
 }
 
+int trace_donors(const trace *t, const int **inputs) {
+    *inputs = t->donors.data;
+    return (int)t->donors.len;
+}
+
 int trace_made(const trace *t) {
     return t->n_made;
 }
@@ -133,12 +159,12 @@ static bool is_older(const trace *t, const node *n) {
 
 /* Nodes older than the trace that wait for their evaluation, and that roots or newer nodes ask for:
  * it is no part of the step. */
-mare_status trace_settle(planner *p, node *const *order, int n, node *const *roots, int n_roots) {
+mare_status trace_settle(planner *p, node *const *order, int n, const plan_wanted *w) {
     trace *t = p->trace;
     VEC(node *) old = {0};
     bool ok = true;
-    for (int i = 0; i < n_roots && ok; i++)
-        if (is_older(t, roots[i])) ok = vec_push(&old, roots[i]);
+    for (int i = 0; i < w->n && ok; i++)
+        if (is_older(t, w->roots[i])) ok = vec_push(&old, w->roots[i]);
     for (int i = 0; i < n && ok; i++)
         for (int k = 0; order[i]->serial > t->serial && k < order[i]->n_in && ok; k++)
             if (is_older(t, order[i]->in[k])) ok = vec_push(&old, order[i]->in[k]);
@@ -227,20 +253,25 @@ static uint32_t word_of(const trace *t, const traced_value *v, const double *num
     }
 }
 
-mare_status trace_run(trace *t, storage *const *in, const double *numbers, storage **made) {
+mare_status trace_run(trace *t, storage *const *in, const bool *donated, const double *numbers,
+                      storage **made) {
     planner *p = t->p;
     mare_status status = MARE_OK;
     size_t r = 0;
     for (; r < t->runs.len && !status; r++) {
         const traced_run *done = &t->runs.data[r];
-        for (int i = 0; i < done->x->n_inputs; i++)
-            t->in[i] = done->in[i] < 0 ? made[-1 - done->in[i]] : in[done->in[i]];
+        for (int i = 0; i < done->x->n_inputs; i++) {
+            int from = done->in[i];
+            t->in[i] = from < 0 ? made[-1 - from] : in[from];
+            t->donated[i] = r + 1 == t->runs.len && from >= 0 && donated[from];
+        }
         for (int i = 0; i < done->x->n_values; i++)
             t->words[i] = word_of(t, &done->values[i], numbers);
         int at;
         p->stats.evals++;
         p->stats.hits++;
-        status = plan_run(p, done->x, t->in, t->words, made + done->made, &at);
+        status = plan_run(p, done->x, &(given){t->in, t->donated, t->words}, made + done->made,
+                          &at);
         const step *s = !status || at < 0 ? NULL : &done->x->steps[at];
         if (s && s->file)
             error_prefix(p->g->error, "%s (from %s:%d)", s->op->name, s->file, s->line);

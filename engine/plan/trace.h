@@ -25,9 +25,13 @@ void trace_seal(trace *t);
 int trace_made(const trace *t);
 /* Are its plans those that would be made now? */
 bool trace_fits(const trace *t);
+/* Inputs whose place a value made takes, which may take their memory. */
+int trace_donors(const trace *t, const int **inputs);
 /* Does it all again: in[i] in place of the i-th input's storage, and the numbers that constants
- * ask for (node.number - 1). made[i]: a new reference to each
- * value made; none after a failure. Random numbers are those that the step would have drawn. */
-mare_status trace_run(trace *t, storage *const *in, const double *numbers, storage **made);
+ * ask for (node.number - 1). donated[i]: the caller is the last to hold the i-th input, and lets it
+ * go when all went well. made[i]: a new reference to each value made; none after a failure. Random
+ * numbers are those that the step would have drawn. */
+mare_status trace_run(trace *t, storage *const *in, const bool *donated, const double *numbers,
+                      storage **made);
 
 #endif

@@ -112,6 +112,26 @@ static const char *label_of(fusion *f, const unit *u) {
     return label;
 }
 
+/* Is the memory of node `base` read by nobody behind u, and in u by b's chain alone? */
+static bool is_read_last(const building *b, const unit *u, int base, int buffer) {
+    const fusion *f = b->f;
+    if (f->pinned[base] || f->last[base] > u - f->units) return false;
+    for (size_t i = 0; b->before && i < b->before->p.in.len; i++)
+        if (b->before->p.in.data[i].buffer == buffer) return false;
+    for (int m = 0; m < u->n; m++) {
+        int i = u->node[m];
+        for (int k = 0; f->chain[i] != b->chain && k < f->order[i]->n_in; k++)
+            if (f->base[fusion_input(f, i, k)] == base) return false;
+    }
+    return true;
+}
+
+/* Does the loop step through all of a memory of so many bytes? */
+static bool is_whole(const operand *o, uint64_t bytes) {
+    return !o->view.offset && view_contiguous(&o->shape, &o->view) &&
+           (uint64_t)shape_count(&o->shape) * mare_dtype_size(o->dtype) == bytes;
+}
+
 /* Is input k all of a temporary's memory, in the order of the loop, read by u last and by nothing
  * else of u? A result of its dtype can then take the memory: every invocation reads its elements
  * before it writes them. */
@@ -119,20 +139,30 @@ static bool is_spent(const building *b, const unit *u, size_t k) {
     const fusion *f = b->f;
     const operand *o = &b->p.in.data[k];
     int base = b->base.data[k];
-    if (o->buffer < 0 || f->order[base]->store || f->pinned[base] || f->last[base] > u - f->units)
-        return false;
-    uint64_t bytes = (uint64_t)shape_count(&o->shape) * mare_dtype_size(o->dtype);
-    if (o->view.offset || !view_contiguous(&o->shape, &o->view) ||
-        bytes != f->l->buffers.data[o->buffer])
+    if (o->buffer < 0 || f->order[base]->store || !is_read_last(b, u, base, o->buffer) ||
+        !is_whole(o, f->l->buffers.data[o->buffer]))
         return false;
     for (size_t i = 0; i < b->p.in.len; i++)
         if (i != k && b->p.in.data[i].buffer == o->buffer) return false;
-    for (size_t i = 0; b->before && i < b->before->p.in.len; i++)
-        if (b->before->p.in.data[i].buffer == o->buffer) return false;
     for (size_t i = 0; i < b->p.out.len; i++)
         if (b->p.out.data[i].to.buffer == o->buffer) return false; /* taken */
-    for (int i = 0; b->core >= 0 && i < f->order[b->core]->n_in; i++)
-        if (f->base[fusion_input(f, b->core, i)] == base) return false;
+    return true;
+}
+
+/* Can member i be written where the value lies that it takes the place of? If the chain reads that,
+ * it does so element by element, at the places that it writes. */
+static bool can_donate(const building *b, const unit *u, int i) {
+    const fusion *f = b->f;
+    int donor = f->donor[i];
+    if (donor < 0) return false;
+    int buffer = b->at[donor].buffer;
+    if (!is_read_last(b, u, donor, buffer)) return false;
+    const node *x = f->order[i];
+    uint64_t bytes = (uint64_t)shape_count(&x->shape) * mare_dtype_size(x->dtype);
+    for (size_t k = 0; k < b->p.in.len; k++) {
+        const operand *o = &b->p.in.data[k];
+        if (o->buffer == buffer && (o->dtype != x->dtype || !is_whole(o, bytes))) return false;
+    }
     return true;
 }
 
@@ -142,6 +172,12 @@ static operand find_room(const building *b, const unit *u, int i) {
     lowering *l = b->f->l;
     const node *x = b->f->order[i];
     const operand *spent = NULL;
+    if (can_donate(b, u, i)) {
+        operand room = lower_scratch(l, x->dtype, &x->shape);
+        donation d = {room.buffer, b->at[b->f->donor[i]].buffer};
+        if (!vec_push(&l->donations, d)) error_no_memory(l->error, sizeof d);
+        return room;
+    }
     for (size_t k = 0; k < b->p.in.len && l->passes & PASS_INPLACE; k++) {
         const operand *o = &b->p.in.data[k];
         bool raw = b->base.data[k] == b->core;

@@ -146,5 +146,5 @@ static int a_checkpoint(lua_State *L) {
 const luaL_Reg autodiff_functions[] = {
     {"custom", a_custom},         {"hook", a_hook},       {"unhook", a_unhook},
     {"no_grad", a_no_grad},       {"enabled", a_enabled}, {"start", a_start},
-    {"checkpoint", a_checkpoint}, {NULL, NULL},
+    {"checkpoint", a_checkpoint}, {"tidy", tensor_tidy},  {NULL, NULL},
 };

@@ -21,6 +21,7 @@ typedef struct script {
     uint64_t young_nodes;   /* nodes after the last collection of any kind */
     int settled_kib;        /* of Lua, after the last full one */
     bool profile_next;      /* the next context begins with a profile */
+    bool tidies;            /* tensor_tidy() is on its way */
     mare_error error;       /* of calls that need no context */
 } script;
 
@@ -139,6 +140,8 @@ void opt_requires_grad(lua_State *L, int i);
 
 /* Pushes a new tensor; the caller's next call fills what is returned. */
 mare_tensor **tensor_push(lua_State *L);
+/* (f): calls f and closes all tensors that were pushed meanwhile. */
+int tensor_tidy(lua_State *L);
 /* Pushes t's shape, or a shape. */
 void tensor_push_shape(lua_State *L, const mare_tensor *t);
 void shape_push(lua_State *L, int rank, const int64_t *dims);

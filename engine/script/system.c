@@ -161,6 +161,7 @@ static int s_plan(lua_State *L) {
     set_integer(L, "arena", p.arena);
     set_integer(L, "sum", p.sum);
     set_integer(L, "bound", p.bound);
+    set_integer(L, "donated", p.donated);
     return 1;
 }
 

@@ -6,11 +6,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const char tidy_key = 0; /* in the registry: the tensors pushed while script.tidies */
+
 mare_tensor **tensor_push(lua_State *L) {
+    const script *s = script_of(L);
     tensor_box *b = lua_newuserdatauv(L, sizeof *b, 0);
     b->t = NULL;
-    b->generation = script_of(L)->generation;
+    b->generation = s->generation;
     luaL_setmetatable(L, TENSOR_TYPE);
+    if (s->tidies) {
+        lua_rawgetp(L, LUA_REGISTRYINDEX, &tidy_key);
+        lua_pushvalue(L, -2);
+        lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+        lua_pop(L, 1);
+    }
     return &b->t;
 }
 
@@ -21,6 +30,27 @@ static int tensor_gc(lua_State *L) {
         b->t = NULL;
     }
     return 0;
+}
+
+int tensor_tidy(lua_State *L) {
+    script *s = script_of(L);
+    if (s->tidies) return script_error(L, "called inside of itself");
+    lua_settop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, 2);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &tidy_key);
+    lua_insert(L, 1);
+    s->tidies = true;
+    int status = lua_pcall(L, 0, 0, 0);
+    s->tidies = false;
+    for (lua_Integer i = 1, n = (lua_Integer)lua_rawlen(L, 1); i <= n; i++) {
+        lua_rawgeti(L, 1, i);
+        tensor_box *b = lua_touserdata(L, -1);
+        mare_tensor_release(b->t);
+        b->t = NULL;
+        lua_pop(L, 1);
+    }
+    return status ? lua_error(L) : 0;
 }
 
 /* ---- Shapes -------------------------------------------------------------------------------- */

@@ -23,8 +23,9 @@ return {
         "Counters: evals, plans, hits, launches, recorded (launches whose commands were not just "
         .. "sent again), submits, shaders_compiled, nodes, ..." },
     plan = { "mare.plan()",
-        "The plan that ran last: { launches, barriers, arena, sum, bound }; the last three: bytes "
-        .. "of its temporaries: packed, not packed, and what no packing can do without." },
+        "The plan that ran last: { launches, barriers, arena, sum, bound, donated }; in bytes, its "
+        .. "temporaries packed, not packed, what no packing can do without, and assigned values "
+        .. "that may take the memory of those they replace." },
     set_passes = { "mare.set_passes(list)",
         "Which passes run from now on: a list as in MARE_PASSES, such as \"-fuse,-merge\"." },
     synchronize = { "mare.synchronize()", "Waits for the device." },

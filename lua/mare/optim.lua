@@ -13,7 +13,8 @@
 --- {lr = 0.01}). Change opt.groups[i].lr at any time.
 
 local mare = require "mare"
-local private = require("mare.core").private
+local core = require "mare.core"
+local private, tidy = core.private, core.autodiff.tidy
 local module = require "mare.nn.module"
 
 local optim = {}
@@ -138,7 +139,7 @@ end
 ---mare.compile the gradients are gone afterwards.
 ---@param ... mare.tensor more tensors to evaluate with it, such as predictions
 function Optimizer:step(...)
-    local extra, targets, values, states, known = { ... }, {}, {}, {}, {}
+    local extra, targets, values, work, states, known = { ... }, {}, {}, {}, {}, {}
     local function stage(target, value)
         if value.shape ~= target.shape or value.dtype ~= target.dtype then
             mare.fail("%s: a step of %s %s gives %s %s", self.kind.name, target.dtype,
@@ -147,19 +148,26 @@ function Optimizer:step(...)
         targets[#targets + 1], values[#values + 1] = target, value
         extra[#extra + 1] = target
     end
-    mare.no_grad(function()
-        for _, group in ipairs(self.groups) do
-            for _, p in ipairs(group.params) do
-                local g = p.grad
-                if g then
-                    local s = state_of(self, p, group)
-                    states[#states + 1] = s
-                    self.kind.update(stage, p, g, s, numbers_of(self, group, s, known), group)
-                end
+    for _, group in ipairs(self.groups) do
+        for _, p in ipairs(group.params) do
+            if p.grad then
+                local s = state_of(self, p, group)
+                states[#states + 1] = s
+                work[#work + 1] = {
+                    p = p, s = s, n = numbers_of(self, group, s, known), group = group,
+                }
             end
         end
+    end
+    -- Nothing but the engine holds what is computed on the way: so new state can take the memory
+    -- of the old.
+    tidy(function()
+        local _ <close> = mare.no_grad()
+        for _, w in ipairs(work) do
+            self.kind.update(stage, w.p, w.p.grad, w.s, w.n, w.group)
+        end
+        for i, target in ipairs(targets) do target:assign(values[i]) end
     end)
-    for i, target in ipairs(targets) do target:assign(values[i]) end
     mare.eval(extra) -- undoes all assignments when it fails
     for _, s in ipairs(states) do s.step = s.step + 1 end
     self.steps = self.steps + 1

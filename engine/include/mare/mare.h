@@ -156,6 +156,7 @@ MARE_API void mare_get_stats(mare_context *ctx, mare_stats *out);
 typedef struct mare_plan {
     uint64_t launches, barriers;
     uint64_t arena, sum, bound; /* bytes */
+    uint64_t donated; /* bytes of assigned values that may take the memory of those they replace */
 } mare_plan;
 MARE_API void mare_get_plan(mare_context *ctx, mare_plan *out);
 /* Which passes run from now on: a list as in $MARE_PASSES, applied to all. Plans made before are
@@ -344,7 +345,10 @@ MARE_API void mare_no_grad(mare_context *ctx, bool off);
 MARE_API bool mare_grad_enabled(const mare_context *ctx);
 MARE_API mare_status mare_detach(mare_tensor *t, mare_tensor **out);
 /* t takes the value of `value` (same shape and dtype); handles and gradients stay. Tensors computed
- * from t before keep what they saw. */
+ * from t before keep what they saw. The next evaluation does all assignments that wait, or none
+ * when it fails. In a loop the new value takes the memory of the old one, where no handle, pending
+ * tensor or gradient needs that any more: release handles, and set gradients to null, before the
+ * evaluation. */
 MARE_API mare_status mare_assign(mare_tensor *t, mare_tensor *value);
 
 /* t stands for `value` (same shape and dtype) and what that was computed from, as after an
