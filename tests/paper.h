@@ -56,7 +56,8 @@ static inline plan *plan_of(const dev_caps *for_caps, uint32_t passes, node *con
     plan *p = NULL;
     for (int i = 0; i < n; i++)
         cr_assert_not_null(roots[i], "%s", error.text);
-    cr_assert_eq(plan_build(&g, for_caps, passes, &(plan_wanted){.roots = roots, .n = n}, &p), MARE_OK, "%s", error.text);
+    cr_assert_eq(plan_build(&g, for_caps, passes, &(plan_wanted){.roots = roots, .n = n}, &p),
+                 MARE_OK, "%s", error.text);
     return p;
 }
 

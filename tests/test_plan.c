@@ -7,7 +7,8 @@ TestSuite(plan, .init = paper_setup, .fini = paper_teardown);
 static plan *build(node *root) {
     plan *p = NULL;
     cr_assert_not_null(root, "%s", error.text);
-    cr_assert_eq(plan_build(&g, &caps, 0, &(plan_wanted){.roots = &root, .n = 1}, &p), MARE_OK, "%s", error.text);
+    cr_assert_eq(plan_build(&g, &caps, 0, &(plan_wanted){.roots = &root, .n = 1}, &p), MARE_OK,
+                 "%s", error.text);
     return p;
 }
 
@@ -145,7 +146,9 @@ Test(plan, random_graphs_are_ordered_and_packed) {
         }
         for (int all = 0; all < 2; all++) {
             plan *p;
-            cr_assert_eq(plan_build(&g, &caps, all ? PASS_ALL : 0, &(plan_wanted){.roots = &pool[n - 1], .n = 1}, &p), MARE_OK);
+            cr_assert_eq(plan_build(&g, &caps, all ? PASS_ALL : 0,
+                                    &(plan_wanted){.roots = &pool[n - 1], .n = 1}, &p),
+                         MARE_OK);
             check_barriers(p);
             check_memory(p);
             plan_free(p);
@@ -247,7 +250,8 @@ Test(plan, graph_dump_tells_a_line_a_node) {
 static plan *plain_build(node *root) {
     plan *p = NULL;
     cr_assert_not_null(root, "%s", error.text);
-    cr_assert_eq(plan_build(&g, &caps, 0, &(plan_wanted){.roots = &root, .n = 1}, &p), MARE_OK, "%s", error.text);
+    cr_assert_eq(plan_build(&g, &caps, 0, &(plan_wanted){.roots = &root, .n = 1}, &p), MARE_OK,
+                 "%s", error.text);
     return p;
 }
 

@@ -200,8 +200,8 @@ void mare_get_stats(mare_context *ctx, mare_stats *out) {
 void mare_get_plan(mare_context *ctx, mare_plan *out) {
     plan_info p;
     planner_get_info(ctx->planner, &p);
-    *out = (mare_plan){(uint64_t)p.launches, (uint64_t)p.barriers, p.arena,
-                       p.sum,                p.bound,              p.donated};
+    *out =
+        (mare_plan){(uint64_t)p.launches, (uint64_t)p.barriers, p.arena, p.sum, p.bound, p.donated};
 }
 
 mare_status mare_set_passes(mare_context *ctx, const char *list) {

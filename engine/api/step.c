@@ -463,8 +463,7 @@ static void find_donated(mare_step *s, mare_tensor *const *in) {
         const node *n = node_now(&s->inputs.data[d], in);
         bool alone = n->refs == 1 && n->leaf && n->n_in == 0 && n->store->refs == 1;
         for (size_t k = 0; k < s->inputs.len && alone; k++) /* an input may be a tensor we know */
-            if ((int)k != d && s->inputs.data[k].kind == FROM_IN)
-                alone = s->stores[k] != n->store;
+            if ((int)k != d && s->inputs.data[k].kind == FROM_IN) alone = s->stores[k] != n->store;
         s->donated[d] = alone;
     }
 }
@@ -548,7 +547,8 @@ static void put(mare_tensor *t, const target *x, storage *store, node *leaf) {
 static void put_all(mare_step *s, mare_tensor *const *in, mare_tensor **results) {
     for (size_t i = 0; i < s->results.len; i++)
         results[i]->node->store = store_of(s, &s->results.data[i], in);
-    for (size_t i = 0; i < s->targets.len; i++) /* before the first is put: they may change places */
+    for (size_t i = 0; i < s->targets.len;
+         i++) /* before the first is put: they may change places */
         s->stores[i] = s->targets.data[i].from.kind == FROM_NOTHING
                            ? NULL
                            : store_of(s, &s->targets.data[i].from, in);

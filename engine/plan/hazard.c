@@ -1,6 +1,6 @@
 /* Barriers: a step waits when it reads what a step since the last barrier wrote, or writes what one
- * read or wrote. Buffers of an arena share bytes, and so may a result and what it takes the place of: places in
- * memory are compared, not names. */
+ * read or wrote. Buffers of an arena share bytes, and so may a result and what it takes the place
+ * of: places in memory are compared, not names. */
 #include "plan/internal.h"
 
 typedef struct touch {

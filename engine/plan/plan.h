@@ -91,9 +91,9 @@ mare_status plan_dump_memory(const plan *p, text *out);
 
 typedef struct plan_info {
     int launches, barriers, buffers;
-    uint64_t arena; /* bytes of the packed temporaries */
-    uint64_t sum;   /* bytes of all temporaries, unpacked */
-    uint64_t bound; /* lower bound: the most bytes alive at once */
+    uint64_t arena;   /* bytes of the packed temporaries */
+    uint64_t sum;     /* bytes of all temporaries, unpacked */
+    uint64_t bound;   /* lower bound: the most bytes alive at once */
     uint64_t donated; /* bytes of results that can take the memory of what they replace */
 } plan_info;
 void plan_get_info(const plan *p, plan_info *out);

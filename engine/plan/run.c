@@ -169,8 +169,7 @@ static mare_status keep(run *r, const bool *donated, int i) {
     }
     home *h = replay_home(x->replay, i);
     dev_buffer *buffer = h ? home_take(h) : NULL;
-    mare_status status =
-        buffer ? MARE_OK : dev_buffer_create(r->p->device, b->bytes, &buffer);
+    mare_status status = buffer ? MARE_OK : dev_buffer_create(r->p->device, b->bytes, &buffer);
     if (status) return status;
     r->kept[i] = storage_new(buffer, h);
     return r->kept[i] ? MARE_OK : error_no_memory(r->p->g->error, sizeof *r->kept[i]);

@@ -270,8 +270,8 @@ mare_status trace_run(trace *t, storage *const *in, const bool *donated, const d
         int at;
         p->stats.evals++;
         p->stats.hits++;
-        status = plan_run(p, done->x, &(given){t->in, t->donated, t->words}, made + done->made,
-                          &at);
+        status =
+            plan_run(p, done->x, &(given){t->in, t->donated, t->words}, made + done->made, &at);
         const step *s = !status || at < 0 ? NULL : &done->x->steps[at];
         if (s && s->file)
             error_prefix(p->g->error, "%s (from %s:%d)", s->op->name, s->file, s->line);

@@ -324,8 +324,8 @@ end
 --- f is noted once more where they differ. Random numbers are those that f would have drawn. What
 --- else f reads in Lua is as it was when it was noted: step:reset() forgets that. Reading a value
 --- of a tensor inside of f is an error; gradients that optimizer:step() used are gone after the
---- call; results have no graph behind them. What f assigns takes the memory of what was there, where
---- no other tensor needs that: a step takes its arena and no second copy of the parameters.
+--- call; results have no graph behind them. What f assigns takes the memory of what was there,
+--- where no other tensor needs that: a step takes its arena and no second copy of the parameters.
 --- step.traces, step.runs and step.plain count calls.
 function mare.compile(f)
     private.need_function("compile", f)
