@@ -9,35 +9,46 @@ float scale2(float x, int n) {
 }
 
 #ifdef USE_exp_parts
-// exp(x + tail) - 1 = scale * (m + 1) - 1: n and m, with |x - n ln 2| <= ln(2) / 2.
-float exp_parts(float x, float tail, out int n) {
-    float k = floor(x * 1.44269504 + 0.5);
-    n = int(k);
-    precise float r = ((x - k * 0.693145751953125) - k * 1.42860682e-6) + tail;
+// x = n ln 2 + r with |r| <= ln(2) / 2, for |x| up to 150. Added to 1.5 * 2^23, a number is rounded to
+// a whole one, which the last bits then hold.
+float exp_reduce(float x, out int n) {
+    precise float t = fma(x, 1.44269504, 12582912.0), k = t - 12582912.0;
+    n = floatBitsToInt(t) - 0x4b400000;
+    // The first product is exact. No fma here: as one, some compilers join both into k ln 2.
+    precise float r = (x - k * 0.693145751953125) - k * 1.42860682e-6;
+    return r;
+}
+
+// exp(r) - 1 for what exp_reduce() leaves, and a little more.
+float exp_rest(float r) {
     float p = 0.0001989198131;
-    p = p * r + 0.001393454193;
-    p = p * r + 0.008333310024;
-    p = p * r + 0.04166645681;
-    p = p * r + 0.1666666668;
-    p = p * r + 0.5000000014;
-    precise float m = r + r * r * p;
-    return m;
+    p = fma(p, r, 0.001393454193);
+    p = fma(p, r, 0.008333310024);
+    p = fma(p, r, 0.04166645681);
+    p = fma(p, r, 0.1666666668);
+    p = fma(p, r, 0.5000000014);
+    return fma(r * r, p, r);
 }
 #endif
 
 #ifdef USE_exp
-float m_exp(float x) {
+// exp(x + tail), for a tail that is small beside 1. What would lie below the normal numbers is 0;
+// within the bounds the exponent of 1 + m has room for n.
+float exp_of(float x, float tail) {
     int n;
-    float m = exp_parts(clamp(x, -110.0, 100.0), 0.0, n);
-    float y = scale2(1.0 + m, n);
+    float r = exp_reduce(x, n), m = 1.0 + exp_rest(tail == 0.0 ? r : r + tail);
+    float y = uintBitsToFloat(floatBitsToUint(m) + (uint(n) << 23));
+    y = x < -87.3365448 ? 0.0 : y;
+    y = x > 88.7228394 ? make_inf() : y;
     return is_nan(x) ? x : y;
 }
+float m_exp(float x) { return exp_of(x, 0.0); }
 #endif
 
 #ifdef USE_expm1
 float m_expm1(float x) {
     int n;
-    float m = exp_parts(clamp(x, -40.0, 100.0), 0.0, n);
+    float m = exp_rest(exp_reduce(clamp(x, -40.0, 100.0), n));
     float s = scale2(1.0, min(n, 127)), y = s * m + (s - 1.0), large = scale2(1.0 + m, n);
     y = n > 100 ? large : y;
     y = n == 0 ? m : y;
@@ -48,15 +59,16 @@ float m_expm1(float x) {
 #ifdef USE_exp2
 float m_exp2(float x) {
     float c = clamp(x, -160.0, 130.0);
-    float k = floor(c + 0.5), r = c - k;
+    precise float t = c + 12582912.0;
+    float k = t - 12582912.0, r = c - k;
     float p = 1.529822127e-5;
-    p = p * r + 0.0001546261076;
-    p = p * r + 0.001333350012;
-    p = p * r + 0.009618053734;
-    p = p * r + 0.05550410885;
-    p = p * r + 0.2402265094;
-    p = p * r + 0.6931471806;
-    float y = scale2(1.0 + r * p, int(k));
+    p = fma(p, r, 0.0001546261076);
+    p = fma(p, r, 0.001333350012);
+    p = fma(p, r, 0.009618053734);
+    p = fma(p, r, 0.05550410885);
+    p = fma(p, r, 0.2402265094);
+    p = fma(p, r, 0.6931471806);
+    float y = scale2(fma(r, p, 1.0), floatBitsToInt(t) - 0x4b400000);
     return is_nan(x) ? x : y;
 }
 #endif
@@ -68,9 +80,9 @@ float m_exp2(float x) {
 float log_tail(float s) {
     float z = s * s;
     float p = 0.2334194339;
-    p = p * z + 0.2855039696;
-    p = p * z + 0.4000012559;
-    p = p * z + 0.6666666655;
+    p = fma(p, z, 0.2855039696);
+    p = fma(p, z, 0.4000012559);
+    p = fma(p, z, 0.6666666655);
     return s * z * p;
 }
 

@@ -6,9 +6,9 @@
 float m_sinh(float x) {
     float a = abs(x), z = x * x;
     float p = 2.806280258e-6;
-    p = p * z + 0.0001983810197;
-    p = p * z + 0.008333339676;
-    p = p * z + 0.1666666665;
+    p = fma(p, z, 0.0001983810197);
+    p = fma(p, z, 0.008333339676);
+    p = fma(p, z, 0.1666666665);
     float small = x + x * z * p, e = m_exp(a > 80.0 ? 0.5 * a : a);
     float middle = 0.5 * e - 0.5 / e, large = (0.5 * e) * e;
     float y = with_sign(a > 80.0 ? large : middle, x);
@@ -27,11 +27,11 @@ float m_cosh(float x) {
 float m_tanh(float x) {
     float a = abs(x), z = x * x;
     float p = 0.002292557699;
-    p = p * z - 0.00834378037;
-    p = p * z + 0.02176886821;
-    p = p * z - 0.05395925338;
-    p = p * z + 0.1333330353;
-    p = p * z - 0.3333333317;
+    p = fma(p, z, -0.00834378037);
+    p = fma(p, z, 0.02176886821);
+    p = fma(p, z, -0.05395925338);
+    p = fma(p, z, 0.1333330353);
+    p = fma(p, z, -0.3333333317);
     float small = x + x * z * p;
     float large = with_sign(1.0 - 2.0 / (m_exp(min(2.0 * a, 40.0)) + 1.0), x);
     return is_nan(x) || x == 0.0 ? x : a < 0.625 ? small : large;
@@ -41,12 +41,12 @@ float m_tanh(float x) {
 float m_asinh(float x) {
     float a = abs(x), z = min(x * x, 1.0);
     float p = -0.007151518775;
-    p = p * z + 0.01532136386;
-    p = p * z - 0.02204860851;
-    p = p * z + 0.03035464576;
-    p = p * z - 0.0446417419;
-    p = p * z + 0.07499998273;
-    p = p * z - 0.1666666666;
+    p = fma(p, z, 0.01532136386);
+    p = fma(p, z, -0.02204860851);
+    p = fma(p, z, 0.03035464576);
+    p = fma(p, z, -0.0446417419);
+    p = fma(p, z, 0.07499998273);
+    p = fma(p, z, -0.1666666666);
     float small = x + x * z * p;
     bool huge = a > 1e6;
     float l = m_log(huge ? a : a + sqrt(a * a + 1.0));
@@ -67,13 +67,13 @@ float m_acosh(float x) {
 float m_atanh(float x) {
     float a = abs(x), z = min(x * x, 1.0);
     float p = 0.1583421655;
-    p = p * z + 0.01839805216;
-    p = p * z + 0.08805472172;
-    p = p * z + 0.08953722127;
-    p = p * z + 0.1112012091;
-    p = p * z + 0.1428542711;
-    p = p * z + 0.2000000346;
-    p = p * z + 0.3333333333;
+    p = fma(p, z, 0.01839805216);
+    p = fma(p, z, 0.08805472172);
+    p = fma(p, z, 0.08953722127);
+    p = fma(p, z, 0.1112012091);
+    p = fma(p, z, 0.1428542711);
+    p = fma(p, z, 0.2000000346);
+    p = fma(p, z, 0.3333333333);
     float small = x + x * z * p;
     float y = with_sign(0.5 * m_log1p(2.0 * min(a, 0.99999994) / (1.0 - min(a, 0.99999994))), x);
     y = a <= 0.5 ? small : a == 1.0 ? with_sign(make_inf(), x) : y;
@@ -87,12 +87,12 @@ float m_atanh(float x) {
 float erf_poly(float x) {
     float z = x * x;
     float p = 8.72240447e-5;
-    p = p * z - 0.0008221290175;
-    p = p * z + 0.00520757325;
-    p = p * z - 0.02686189263;
-    p = p * z + 0.1128373818;
-    p = p * z - 0.3761263638;
-    p = p * z + 1.128379167;
+    p = fma(p, z, -0.0008221290175);
+    p = fma(p, z, 0.00520757325);
+    p = fma(p, z, -0.02686189263);
+    p = fma(p, z, 0.1128373818);
+    p = fma(p, z, -0.3761263638);
+    p = fma(p, z, 1.128379167);
     return x * p;
 }
 
@@ -100,23 +100,23 @@ float erf_poly(float x) {
 float gauss(float x, float scale) {
     float h = uintBitsToFloat(floatBitsToUint(x) & 0xfffff000u);
     precise float low = (h - x) * (h + x);
-    return m_exp(-h * h * scale) * m_exp(low * scale);
+    return exp_of(-h * h * scale, low * scale);
 }
 
 // erfc(z) exp(z^2) for z in 0.5..10.6: Q(t) / (1 + 2 z) with t = (z - 5/2) / (z + 5/2).
 float erfc_scaled(float z) {
     float t = (z - 2.5) / (z + 2.5);
     float p = -5.361262698e-5;
-    p = p * t + 0.0005223194383;
-    p = p * t + 0.0004637037275;
-    p = p * t - 0.004339546724;
-    p = p * t + 0.0009404696372;
-    p = p * t + 0.03275345706;
-    p = p * t - 0.1029681348;
-    p = p * t + 0.1576304592;
-    p = p * t - 0.09902449242;
-    p = p * t - 0.1223567742;
-    p = p * t + 1.264838184;
+    p = fma(p, t, 0.0005223194383);
+    p = fma(p, t, 0.0004637037275);
+    p = fma(p, t, -0.004339546724);
+    p = fma(p, t, 0.0009404696372);
+    p = fma(p, t, 0.03275345706);
+    p = fma(p, t, -0.1029681348);
+    p = fma(p, t, 0.1576304592);
+    p = fma(p, t, -0.09902449242);
+    p = fma(p, t, -0.1223567742);
+    p = fma(p, t, 1.264838184);
     return p / (1.0 + 2.0 * z);
 }
 

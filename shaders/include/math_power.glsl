@@ -58,7 +58,7 @@ float pow_positive(float a, float b) {
     float power = far ? 1.0 : b;
     product = product_parts(power, high, low);
     precise float tail = low + power * rest;
-    float m = exp_parts(product, tail, n);
+    float m = exp_rest(exp_reduce(product, n) + tail);
     float y = scale2(1.0 + m, n);
     return far ? limit : y;
 }

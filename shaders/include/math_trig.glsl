@@ -52,18 +52,18 @@ float quadrant(float x, out int q) {
 float sin_poly(float r) {
     float z = r * r;
     float p = 2.724378141e-6;
-    p = p * z - 0.0001984003887;
-    p = p * z + 0.008333331785;
-    p = p * z - 0.1666666666;
+    p = fma(p, z, -0.0001984003887);
+    p = fma(p, z, 0.008333331785);
+    p = fma(p, z, -0.1666666666);
     return r + r * z * p;
 }
 
 float cos_poly(float r) {
     float z = r * r;
     float p = -2.729583083e-7;
-    p = p * z + 2.480056043e-5;
-    p = p * z - 0.00138888876;
-    p = p * z + 0.04166666666;
+    p = fma(p, z, 2.480056043e-5);
+    p = fma(p, z, -0.00138888876);
+    p = fma(p, z, 0.04166666666);
     precise float c = 1.0 - (0.5 * z - z * z * p);
     return c;
 }
@@ -101,11 +101,11 @@ float m_tan(float x) {
 float asin_poly(float x) {
     float z = x * x;
     float p = 0.03374028051;
-    p = p * z + 0.01712158765;
-    p = p * z + 0.03110600073;
-    p = p * z + 0.0445989884;
-    p = p * z + 0.07500095636;
-    p = p * z + 0.1666666633;
+    p = fma(p, z, 0.01712158765);
+    p = fma(p, z, 0.03110600073);
+    p = fma(p, z, 0.0445989884);
+    p = fma(p, z, 0.07500095636);
+    p = fma(p, z, 0.1666666633);
     return x + x * z * p;
 }
 float m_asin(float x) {
@@ -137,10 +137,10 @@ float m_atan(float x) {
     }
     float z = a * a;
     float p = -0.06410030995;
-    p = p * z + 0.107309626;
-    p = p * z - 0.1426276226;
-    p = p * z + 0.1999950569;
-    p = p * z - 0.3333333161;
+    p = fma(p, z, 0.107309626);
+    p = fma(p, z, -0.1426276226);
+    p = fma(p, z, 0.1999950569);
+    p = fma(p, z, -0.3333333161);
     return with_sign(base + (a + a * z * p), x);
 }
 #endif
