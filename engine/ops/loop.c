@@ -100,3 +100,29 @@ uint32_t loop_group(const lowering *l, int64_t length) {
         size /= 2;
     return size;
 }
+
+bool loop_group_free(const lowering *l) {
+    return l->caps->type == DEV_CPU && l->caps->has[DEV_SUBGROUP];
+}
+
+const char *loop_group_defines(const lowering *l, uint32_t size) {
+    if (!size) return "";
+    if (!l->caps->has[DEV_SUBGROUP]) return "GROUP 1\n";
+    bool one = loop_group_free(l) && size <= l->caps->subgroup;
+    return one ? "GROUP 1\nSUBGROUPS 1\nONE_SUBGROUP 1\n" : "GROUP 1\nSUBGROUPS 1\n";
+}
+
+uint32_t loop_alone(const lowering *l, int64_t count) {
+    uint32_t size = lower_workgroup(l);
+    /* A CPU has but a few cores, which all shall have their share to the end. */
+    while (l->caps->type == DEV_CPU && size > 32 && count / size < 32)
+        size /= 2;
+    return size;
+}
+
+bool loop_fours(const operand *o, const loop *x, bool input) {
+    bool fours = o->view.offset % 4 == 0;
+    for (int d = 0; d < x->rank; d++)
+        fours = fours && (input ? x->in[d] : x->out[d]) % 4 == 0;
+    return fours;
+}

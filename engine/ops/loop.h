@@ -35,5 +35,14 @@ mare_status rows_lower(lowering *l, const rows *r, int64_t bytes,
 void loop_words(launch *x, const loop *a, bool with_out);
 /* Invocations of a workgroup that makes one result of `length` elements together. */
 uint32_t loop_group(const lowering *l, int64_t length);
+/* What shaders/include/group.glsl must know of such a workgroup, as defines; of size 0, where
+ * invocations work alone, nothing. */
+const char *loop_group_defines(const lowering *l, uint32_t size);
+/* Can a workgroup of loop_group() do without barriers? */
+bool loop_group_free(const lowering *l);
+/* Invocations of a workgroup where each of `count` in all works alone, for long. */
+uint32_t loop_alone(const lowering *l, int64_t count);
+/* Do o's elements at all places of x, by its input or output strides, start at multiples of 4? */
+bool loop_fours(const operand *o, const loop *x, bool input);
 
 #endif

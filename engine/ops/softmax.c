@@ -17,26 +17,69 @@ static bool softmax_infer(graph *g, node *n) {
 
 /* ---- Lowering ----------------------------------------------------------------------------- */
 
+/* How the kernel walks the rows. */
+typedef struct walk {
+    loop kept; /* over what is done at once */
+    bool group, four, peel, columns;
+} walk;
+
+/* Do the rows of the result begin as far from a multiple of 4 as those of the input? */
+static bool in_step(const rows *r) {
+    bool same = (r->in.view.offset - r->out.view.offset) % 4 == 0;
+    for (int d = 0; d < r->kept.rank; d++)
+        same = same && (r->kept.in[d] - r->kept.out[d]) % 4 == 0;
+    return same;
+}
+
+static walk walk_of(const lowering *l, const rows *r, bool after) {
+    walk w = {.kept = r->kept};
+    loop *kept = &w.kept;
+    int inner = kept->rank - 1;
+    int64_t count = loop_count(kept);
+    bool cpu = l->caps->type == DEV_CPU, row = r->in_step == 1 && r->out_step == 1;
+    bool beside = inner >= 0 && kept->in[inner] == 1 && kept->out[inner] == 1;
+    /* A CPU need not read rows side by side, and saves the barriers where it needs them. What a
+     * group has to do for each row costs it as much as some 100 elements. */
+    bool together = loop_group_free(l) ? row : !cpu && r->in_step == 1;
+    int64_t least = cpu && count >= 64 ? 256 : 64;
+    w.group = r->length >= least && (together || count < 256);
+    /* A GPU reads neighbours at once anyhow, and needs many invocations more than wide ones. */
+    if (!row && beside && !w.group && (cpu || count >= 65536) && kept->dim[inner] % 4 == 0 &&
+        r->in_step % 4 == 0 && r->out_step % 4 == 0) {
+        kept->dim[inner] /= 4;
+        kept->in[inner] = kept->out[inner] = 4;
+        w.columns = loop_fours(&r->in, kept, true) && loop_fours(&r->out, kept, false);
+        if (!w.columns) *kept = r->kept;
+    }
+    w.four = row && r->length >= 4 && (after || in_step(r));
+    w.peel = w.four && (r->length % 4 || !loop_fours(&r->in, kept, true));
+    return w;
+}
+
 static mare_status emit(lowering *l, const rows *r) {
-    const loop *kept = &r->kept;
+    bool whole = loop_count(&r->kept) * r->length == shape_count(&r->out.shape);
+    walk w = walk_of(l, r, whole && r->out.after);
+    const loop *kept = &w.kept;
     loop axis = {1, {r->length}, {r->in_step}, {r->out_step}};
     int64_t count = loop_count(kept);
-    /* A CPU need not read rows side by side, and saves the barriers. */
-    bool row = r->in_step == 1 && l->caps->type != DEV_CPU;
-    bool group = r->length >= 64 && (row || count < 256);
     int words = (6 + 3 * kept->rank + 3) / 4 * 4;
-    const char *defines =
-        lower_text(l, "%s%sKEPT %d\nWORDS %d\n", l->node->op == &op_desc_softmax ? "" : "LOG 1\n",
-                   group ? "GROUP 1\n" : "", kept->rank, words / 4);
+    uint32_t in_first, out_first = 0, size = loop_alone(l, count);
+    if (w.group) size = loop_group(l, w.four ? r->length / 4 : r->length);
+    operand in = loop_operand(&r->in, &r->kept, &axis, true);
+    operand out = loop_operand(&r->out, &r->kept, &axis, false);
+    /* A program that is attached takes all rows at once. */
+    if (!whole) out.after = NULL;
+    bool log = l->node->op == &op_desc_log_softmax;
+    bool keep = l->caps->type == DEV_CPU && !log && !out.after;
+    const char *defines = lower_text(
+        l, "%s%s%s%s%s%sKEPT %d\nWORDS %d\n", log ? "LOG 1\n" : "", keep ? "KEEP 1\n" : "",
+        loop_group_defines(l, w.group ? size : 0), w.four ? "FOUR 1\n" : "",
+        w.columns ? "COLUMNS 1\n" : "", w.peel ? "PEEL 1\n" : "", kept->rank, words / 4);
     launch *x = defines ? lower_launch(l, "softmax/softmax.comp", defines) : NULL;
     if (!x) return lower_error(l);
-    uint32_t in_first, out_first = 0, size = group ? loop_group(l, r->length) : lower_workgroup(l);
-    operand in = loop_operand(&r->in, kept, &axis, true);
-    operand out = loop_operand(&r->out, kept, &axis, false);
-    /* A program that is attached takes all rows at once. */
-    if (count * r->length != shape_count(&r->out.shape)) out.after = NULL;
     mare_status s = launch_bind(l, x, &in, READ, &in_first);
-    if (s == MARE_OK && !out.after) s = launch_bind(l, x, &out, WRITE, &out_first);
+    if (s == MARE_OK && !out.after)
+        s = launch_bind(l, x, &out, keep ? READ_WRITE : WRITE, &out_first);
     if (s != MARE_OK) return s;
     launch_spec(x, size);
     launch_u32(x, (uint32_t)count);
@@ -50,7 +93,7 @@ static mare_status emit(lowering *l, const rows *r) {
         launch_u32(x, 0);
     s = launch_attach(l, x, NULL, &out);
     if (s != MARE_OK) return s;
-    return launch_groups(l, x, group ? (uint64_t)count : ((uint64_t)count + size - 1) / size);
+    return launch_groups(l, x, w.group ? (uint64_t)count : ((uint64_t)count + size - 1) / size);
 }
 
 static mare_status softmax_lower(lowering *l, const node *n, const operand *in,
@@ -157,7 +200,9 @@ BUILDERS(log_softmax)
         CASE(id##_twisted, -4, 4, MARE_F32, 3, {4, 5, 3}),                                         \
         CASE(id##_last, -4, 4, MARE_F16, 2, {5, 7}), CASE(id##_last, -4, 4, MARE_BF16, 2, {5, 7}), \
         CASE(id##_last, -3, 3, MARE_I32, 2, {5, 7}),                                               \
-        CASE(id##_last, -4, 4, MARE_F32, 2, {300, 10}), {                                          \
+        CASE(id##_last, -4, 4, MARE_F32, 2, {300, 10}),                                            \
+        CASE(id##_last, -4, 4, MARE_F32, 2, {3, 301}),                                             \
+        CASE(id##_first, -4, 4, MARE_F32, 2, {5, 8}), {                                            \
         0                                                                                          \
     }
 
