@@ -79,14 +79,25 @@ local function measured(case, dtype, limits, budget)
         processor = mare.device().type == "cpu" and measure.median(processor) or nil }
 end
 
+-- Is one of the list in the text? Of an empty list every text has one.
+local function any_in(list, text)
+    for _, part in ipairs(list) do
+        if text:find(part, 1, true) then return true end
+    end
+    return #list == 0
+end
+
 ---Measures the cases of some families. One that fails is reported, and the rest goes on.
 ---@param families table<string, boolean>
----@param options {match?: string, seconds: number, limits: table} match: part of a case's name
+---@param options {match: string[], type: string[], seconds: number, limits: table} match: parts of
+---  the names of wanted cases; type: wanted dtypes; none: all
 function kernels.run(families, options)
+    local types = {}
+    for _, dtype in ipairs(options.type) do types[dtype] = true end
     for _, case in ipairs(kernels.cases) do
-        if families[case.family]
-            and (not options.match or case.name:find(options.match, 1, true)) then
-            for _, dtype in ipairs(case.dtypes) do
+        local wanted = families[case.family] and any_in(options.match, case.name)
+        for _, dtype in ipairs(wanted and case.dtypes or {}) do
+            if types[dtype] or #options.type == 0 then
                 local ok, row = pcall(measured, case, dtype, options.limits, options.seconds)
                 if not ok then
                     row = { family = case.family, case = case.name, figure = dtype,

@@ -49,8 +49,8 @@ local function run_kernels()
     local bandwidth, flops = mare.profiler.peaks()
     run.limits = { bandwidth = bandwidth, flops = flops }
     report.head(run.limits)
-    kernels.run(chosen.families, { match = chosen.match, seconds = chosen.seconds,
-        limits = run.limits })
+    kernels.run(chosen.families, { match = chosen.match, type = chosen.type,
+        seconds = chosen.seconds, limits = run.limits })
 end
 
 -- Every chosen family of steps on every chosen net. A net is made once, and given back.

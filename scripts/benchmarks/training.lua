@@ -62,24 +62,26 @@ local function steps_for(net, step, budget)
     return function()
         mare.set_passes "all"
         for _ = 1, WARM do step() end
-        return measure.median((measure.samples(budget, function()
+        local seconds, processor = measure.samples(budget, function()
             return measure.each(1, function()
                 net.draw()
                 step()
             end)
-        end)))
+        end)
+        return measure.median(seconds), measure.median(processor)
     end
 end
 
 -- Whole training steps a second, to be laid beside what other programs make of the same nets.
 function training.train(name, net, rounds, budget)
-    local times = measure.rounds(rounds, { steps_for(net, net.step, budget),
+    local times, processor = measure.rounds(rounds, { steps_for(net, net.step, budget),
         steps_for(net, net.compiled, budget) })
     local plain, compiled = measure.median(times[1]), measure.median(times[2])
     report.add("train", name, {
         { "steps", 1 / plain, "a second" }, { net.unit, net.items / plain, "a second" },
         { "compiled steps", 1 / compiled, "a second" },
         { "compiled over plain", measure.ratio(times[1], times[2]), "" },
+        { "processor a step", 1e3 * measure.median(processor[1]), "ms" },
         { "parameters", net.model:num_parameters(), "" },
     })
 end

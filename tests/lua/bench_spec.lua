@@ -98,15 +98,18 @@ describe("options", function()
 
     it("takes families, nets and keys in both forms", function()
         local chosen = parse("conv", "gpt", "--json", "a b.json", "--vs=c.json", "--rounds=5",
-            "--seconds", "0.5", "--match", "3x3")
+            "--seconds", "0.5", "--match", "3x3", "--match=1x1", "--type", "f16")
         check.equal(chosen.families, { conv = true })
         check.equal(chosen.nets, { "gpt" })
-        check.equal({ chosen.json, chosen.vs, chosen.rounds, chosen.seconds, chosen.match },
-            { "a b.json", "c.json", 5, 0.5, "3x3" })
+        check.equal({ chosen.json, chosen.vs, chosen.rounds, chosen.seconds },
+            { "a b.json", "c.json", 5, 0.5 })
+        check.equal({ chosen.match, chosen.type }, { { "3x3", "1x1" }, { "f16" } })
     end)
 
     it("takes all families when none is named", function()
-        check.equal(parse("gpt").families, { gemm = true, conv = true })
+        local chosen = parse("gpt")
+        check.equal(chosen.families, { gemm = true, conv = true })
+        check.equal({ chosen.match, chosen.type, chosen.rounds }, { {}, {}, 3 })
     end)
 
     it("refuses what it does not know", function()
