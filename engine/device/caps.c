@@ -16,6 +16,7 @@ static const char *const feature_names[DEV_FEATURES] = {
     [DEV_SUBGROUP_SIZE] = "subgroup_size",
     [DEV_PUSH_DESCRIPTOR] = "push_descriptor",
     [DEV_BUFFER_ADDRESS] = "buffer_address",
+    [DEV_UNIFORM_LOADS] = "uniform_loads",
     [DEV_COOP_MATRIX] = "coop_matrix",
     [DEV_MEMORY_BUDGET] = "memory_budget",
     [DEV_TIMESTAMPS] = "timestamps",
@@ -182,6 +183,9 @@ mare_status dev_caps_apply(dev_caps *caps, const char *words, mare_error *e) {
         mare_status s = len ? apply_word(&c, w, len, e) : MARE_OK;
         if (s) return s;
     }
+    static const dev_feature needed[] = {DEV_BUFFER_ADDRESS, DEV_INT64, DEV_SUBGROUP};
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
+        if (!c.has[needed[i]]) c.has[DEV_UNIFORM_LOADS] = false;
     *caps = c;
     return MARE_OK;
 }

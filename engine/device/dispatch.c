@@ -83,6 +83,19 @@ void set_write(dev_device *d, VkDescriptorSet set, const VkDescriptorBufferInfo 
                                  NULL);
 }
 
+/* The address of each buffer, as the kernel finds them: one after the other. */
+static void push_addresses(dev_device *d, VkCommandBuffer cmd, const dev_pipeline *p,
+                           const VkDescriptorBufferInfo *buffers) {
+    uint64_t address[MAX_BUFFERS];
+    for (int i = 0; i < p->buffers; i++) {
+        VkBufferDeviceAddressInfo info = {.sType = VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO,
+                                          .buffer = buffers[i].buffer};
+        address[i] = d->fn.vkGetBufferDeviceAddress(d->handle, &info) + buffers[i].offset;
+    }
+    d->fn.vkCmdPushConstants(cmd, p->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0,
+                             8 * (uint32_t)p->buffers, address);
+}
+
 void dispatch_record(dev_device *d, VkCommandBuffer cmd, const dev_dispatch *x,
                      const dev_pipeline *bound, VkDescriptorSet set,
                      const VkDescriptorBufferInfo *infos) {
@@ -97,5 +110,6 @@ void dispatch_record(dev_device *d, VkCommandBuffer cmd, const dev_dispatch *x,
         d->fn.vkCmdPushDescriptorSetKHR(cmd, VK_PIPELINE_BIND_POINT_COMPUTE, p->layout, 0, n,
                                         writes);
     }
+    if (p->addresses) push_addresses(d, cmd, p, infos + 1);
     d->fn.vkCmdDispatch(cmd, x->groups[0], x->groups[1], x->groups[2]);
 }

@@ -300,6 +300,7 @@ struct dev_pipeline {
     VkDescriptorSetLayout set_layout;
     VkPipelineLayout layout;
     int buffers;
+    bool addresses; /* the kernel takes the addresses of its buffers as push constants */
     uint32_t refs;
     uint64_t stamp;
 };

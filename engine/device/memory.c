@@ -174,7 +174,11 @@ static VkResult buffer_make(dev_device *d, uint64_t bytes, VkBufferUsageFlags us
     if (t < 0) r = VK_ERROR_FEATURE_NOT_PRESENT;
     if (!r && need.size > d->mem.types.memoryHeaps[d->mem.types.memoryTypes[t].heapIndex].size)
         r = VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    VkMemoryAllocateFlagsInfo flags = {.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO,
+                                       .flags = VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT};
+    bool address = usage & VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT;
     VkMemoryAllocateInfo alloc = {.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
+                                  .pNext = address ? &flags : NULL,
                                   .allocationSize = need.size,
                                   .memoryTypeIndex = (uint32_t)t};
     if (!r) r = d->fn.vkAllocateMemory(d->handle, &alloc, NULL, memory);
@@ -192,11 +196,12 @@ static VkResult block_create(dev_device *d, bin_pool *pool, uint64_t bytes) {
     block *b = calloc(1, sizeof *b);
     range *r = calloc(1, sizeof *r);
     VkResult res = VK_ERROR_OUT_OF_HOST_MEMORY;
+    VkBufferUsageFlags usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT |
+                               VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT;
+    if (d->caps.has[DEV_BUFFER_ADDRESS]) usage |= VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT;
     if (b && r)
-        res = buffer_make(d, bytes,
-                          VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
-                              VK_BUFFER_USAGE_TRANSFER_DST_BIT,
-                          block_type, &b->buffer, &b->memory, d->mem.unified ? &b->map : NULL);
+        res = buffer_make(d, bytes, usage, block_type, &b->buffer, &b->memory,
+                          d->mem.unified ? &b->map : NULL);
     if (res) {
         free(b);
         free(r);

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+enum { PHYSICAL_ADDRESSES = 5347 /* the SPIR-V capability PhysicalStorageBufferAddresses */ };
+
 mare_status pipelines_init(dev_device *d) {
     pthread_mutex_init(&d->pipes.lock, NULL);
     pthread_rwlock_init(&d->pipes.cache_lock, NULL);
@@ -25,6 +27,20 @@ void pipelines_free(dev_device *d) {
     d->fn.vkDestroyPipelineCache(d->handle, d->pipes.cache, NULL);
     pthread_rwlock_destroy(&d->pipes.cache_lock);
     pthread_mutex_destroy(&d->pipes.lock);
+}
+
+/* Can a kernel with so many buffers be given their addresses, as push constants? */
+static bool has_addresses(const dev_device *d, int buffers) {
+    return d->caps.has[DEV_BUFFER_ADDRESS] && buffers > 0 &&
+           8 * (uint32_t)buffers <= d->caps.push_constants;
+}
+
+/* Does the code declare the capability `want`? Capabilities stand before all else. */
+static bool declares(const uint32_t *spirv, size_t words, uint32_t want) {
+    enum { HEADER = 5, CAPABILITY = 17 };
+    for (size_t i = HEADER; i + 1 < words && (spirv[i] & 0xffff) == CAPABILITY; i += spirv[i] >> 16)
+        if (spirv[i + 1] == want) return true;
+    return false;
 }
 
 /* The layout that all kernels with so many buffers share. */
@@ -50,9 +66,12 @@ static VkResult layout_get(dev_device *d, int buffers, kernel_layout *out) {
         r = d->fn.vkCreateDescriptorSetLayout(d->handle, &info, NULL, &l->set);
     }
     if (!r && !l->pipeline) {
+        VkPushConstantRange addresses = {VK_SHADER_STAGE_COMPUTE_BIT, 0, 8 * (uint32_t)buffers};
         VkPipelineLayoutCreateInfo info = {.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
                                            .setLayoutCount = 1,
-                                           .pSetLayouts = &l->set};
+                                           .pSetLayouts = &l->set,
+                                           .pushConstantRangeCount = has_addresses(d, buffers),
+                                           .pPushConstantRanges = &addresses};
         r = d->fn.vkCreatePipelineLayout(d->handle, &info, NULL, &l->pipeline);
     }
     *out = *l;
@@ -105,10 +124,17 @@ mare_status dev_pipeline_create(dev_device *d, const uint32_t *spirv, size_t wor
                          (const void *)spec);
     if (!spirv || words < 5 || spirv[0] != 0x07230203u)
         return error_set(e, MARE_E_SHADER, "pipeline: the %zu words given are not SPIR-V", words);
+    bool addresses = declares(spirv, words, PHYSICAL_ADDRESSES);
+    if (addresses && !has_addresses(d, buffers))
+        return error_set(e, MARE_E_UNSUPPORTED,
+                         "the kernel takes the addresses of its %d buffers; the device '%s' %s",
+                         buffers, d->caps.name,
+                         d->caps.has[DEV_BUFFER_ADDRESS] ? "has no room for them" : "has none");
     dev_pipeline *p = calloc(1, sizeof *p);
     if (!p) return error_no_memory(e, sizeof *p);
     p->d = d;
     p->buffers = buffers;
+    p->addresses = addresses;
     p->refs = 1;
     kernel_layout l;
     VkResult r = layout_get(d, buffers, &l);

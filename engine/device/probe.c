@@ -209,6 +209,16 @@ static void memory_of(const vk_instance *vi, VkPhysicalDevice p, dev_caps *c) {
             c->has[DEV_UNIFIED] = true;
 }
 
+/* Mesa's software driver compiles a value that a subgroup shares to a scalar since 25.1; before, it
+ * takes lane after lane out of a vector. */
+static bool uniform_loads(const VkPhysicalDeviceDriverProperties *driver, const dev_caps *c) {
+    int major = 0, minor = 0;
+    return driver->driverID == VK_DRIVER_ID_MESA_LLVMPIPE && c->has[DEV_BUFFER_ADDRESS] &&
+           c->has[DEV_INT64] && c->has[DEV_SUBGROUP] &&
+           sscanf(driver->driverInfo, "Mesa %d.%d", &major, &minor) == 2 &&
+           (major > 25 || (major == 25 && minor >= 1));
+}
+
 bool caps_fill(const vk_instance *vi, VkPhysicalDevice p, uint32_t family, const void *features,
                extensions ext, dev_caps *c) {
     memset(c, 0, sizeof *c);
@@ -287,6 +297,7 @@ bool caps_fill(const vk_instance *vi, VkPhysicalDevice p, uint32_t family, const
     }
     c->has[DEV_PUSH_DESCRIPTOR] = extension_on(ext, VK_KHR_PUSH_DESCRIPTOR_EXTENSION_NAME);
     c->has[DEV_BUFFER_ADDRESS] = on.address;
+    c->has[DEV_UNIFORM_LOADS] = uniform_loads(&driver, c);
     c->has[DEV_COOP_MATRIX] = on.coop_matrix && on.memory_model &&
                               extension_on(ext, VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME);
     c->has[DEV_MEMORY_BUDGET] = extension_on(ext, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);

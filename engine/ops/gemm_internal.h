@@ -1,0 +1,32 @@
+/* What the files of the matrix products share: gemm.c makes the launches, gemm_offer.c offers the
+ * kernels that the tuner chooses among, gemm_pack.c lays out the right factor. */
+#ifndef MARE_OPS_GEMM_INTERNAL_H
+#define MARE_OPS_GEMM_INTERNAL_H
+
+#include "ops/gemm.h"
+
+int64_t gemm_product(const int64_t *size, int n);
+int64_t gemm_m(const gemm *g);
+int64_t gemm_k(const gemm *g);
+
+/* How a product's operands lie, which is what its kernels are made for. */
+typedef struct gemm_form {
+    int64_t m, k, outer; /* outer: batches and slices */
+    int64_t lanes;       /* of the register kernels */
+    int panel;           /* columns of b's panels; 0: b lies as it was given */
+    int a_pair, b_pair;  /* two at once: 0 no, 1 along k, 2 along m or n */
+    bool a_four, b_four; /* four at once along m or n */
+    int k_digits;        /* 0: one digit of k; 1: up to three; 2: four */
+} gemm_form;
+
+/* first: of a and b in their bindings; m to panel are set. */
+void gemm_form_operands(gemm_form *f, const gemm *g, const uint32_t first[2]);
+/* Adds the kernels to a launch that has its bindings and parameters. */
+mare_status gemm_offer(lowering *l, launch *x, const gemm *g, const gemm_form *f);
+
+/* Columns of a panel when it pays to lay out b in panels, else 0. */
+int gemm_panel(const lowering *l, const gemm *g, int64_t lanes);
+/* Lays it out so: b's strides become those of the panels, n_b the distance between two. */
+mare_status gemm_pack(lowering *l, gemm *g, int panel, int64_t lanes);
+
+#endif
