@@ -144,7 +144,8 @@ void dev_set_reclaim(dev_device *d, void (*reclaim)(void *user), void *user);
 /* Every kernel has binding 0 = its parameter block, a uniform buffer, and bindings 1..buffers =
  * storage buffers. Specialisation constants have ids 0..n_spec-1. A kernel that declares physical
  * storage buffer addresses (DEV_BUFFER_ADDRESS) gets those of its buffers as push constants, 64
- * bits each, in the order of the bindings. The driver's pipeline cache stands behind this; dev_pipeline_cache_* move it to and from a file. */
+ * bits each, in the order of the bindings. The driver's pipeline cache stands behind this;
+ * dev_pipeline_cache_* move it to and from a file. */
 mare_status dev_pipeline_create(dev_device *d, const uint32_t *spirv, size_t words, int buffers,
                                 const uint32_t *spec, int n_spec, dev_pipeline **out,
                                 mare_error *e);
