@@ -6,6 +6,7 @@
 #include "ops/loop.h"
 
 #include <math.h>
+#include <string.h>
 
 typedef struct norm_attr {
     double eps;
@@ -54,26 +55,57 @@ typedef struct job {
 } job;
 
 static int64_t part_length(const job *j) {
-    return (j->e.length + j->parts - 1) / j->parts;
+    int64_t part = (j->e.length + j->parts - 1) / j->parts;
+    return j->e.length % 4 == 0 ? (part + 3) / 4 * 4 : part;
+}
+
+/* Elements from one run of a row to its next, in runs of *run. */
+static int64_t jump_of(const job *j, int64_t *run) {
+    const extent *e = &j->e;
+    bool per_run = j->attr->per != e->length && j->attr->per > 1;
+    *run = per_run ? j->attr->per : e->outer > 1 ? e->inner : e->length;
+    return e->outer > 1 ? e->rows * e->inner : *run;
+}
+
+/* Can the kernel go through rows by whole fours? */
+static bool in_fours(const job *j, const operand *out) {
+    int64_t run, jump = jump_of(j, &run), inner = j->e.outer > 1 ? j->e.inner : j->e.length;
+    const operand *all[] = {&j->x, out, j->has_gy ? &j->gy : out, j->has_weight ? &j->weight : out,
+                            j->has_bias ? &j->bias : out};
+    bool fours = run % 4 == 0 && jump % 4 == 0 && inner % 4 == 0;
+    for (int i = 0; i < 5; i++)
+        fours = fours && all[i]->view.offset % 4 == 0;
+    return fours;
+}
+
+/* Has each row, or part of one, a workgroup? A CPU need not read neighbours at once, and what a
+ * workgroup does for each row costs it as much as some 100 elements. */
+static bool by_group(const lowering *l, const job *j) {
+    const extent *e = &j->e;
+    int64_t part = part_length(j), least = 64;
+    if (l->caps->type == DEV_CPU && e->rows >= 64) least = 256;
+    bool side_by_side = e->outer > 1 && e->inner < 16 && e->rows >= 64;
+    return j->parts > 1 || (!side_by_side && part >= least);
 }
 
 static mare_status emit(lowering *l, const job *j, const operand *out) {
     const norm_attr *a = j->attr;
     const extent *e = &j->e;
-    bool cpu = l->caps->type == DEV_CPU;
-    int64_t jobs = e->rows * j->parts, part = part_length(j);
-    bool side_by_side = e->outer > 1 && e->inner < 16 && e->rows >= 64;
-    bool group = j->parts > 1 || (!side_by_side && (part >= 64 || (cpu && part >= 16)));
+    int64_t jobs = e->rows * j->parts, part = part_length(j), run, jump = jump_of(j, &run);
+    bool group = by_group(l, j), four = in_fours(j, out);
     bool per_row = a->per == e->length, per_run = !per_row && a->per > 1;
     bool runs = e->outer > 1 || per_run;
     int bind = out->after ? 1 : 2, gy_at = j->has_gy ? ++bind : 0,
         weight_at = j->has_weight ? ++bind : 0, bias_at = j->has_bias ? ++bind : 0,
         moments_at = j->moments ? ++bind : 0, sums_at = j->sums ? ++bind : 0;
-    const char *defines = lower_text(l, "KIND_%s 1\n%s%s%s%s", j->kind, group ? "GROUP 1\n" : "",
-                                     a->centred ? "CENTRED 1\n" : "", runs ? "RUNS 1\n" : "",
-                                     per_row   ? "PER_ROW 1\n"
-                                     : per_run ? "PER_RUN 1\n"
-                                               : "PER_ELEMENT 1\n");
+    uint32_t first[7] = {0}, wide = four ? 4 : 1;
+    uint32_t size = group ? loop_group(l, part / wide) : loop_alone(l, jobs);
+    const char *defines =
+        lower_text(l, "KIND_%s 1\n%s%s%s%s%s", j->kind, loop_group_defines(l, group ? size : 0),
+                   four ? "FOUR 1\n" : "", a->centred ? "CENTRED 1\n" : "", runs ? "RUNS 1\n" : "",
+                   per_row   ? "PER_ROW 1\n"
+                   : per_run ? "PER_RUN 1\n"
+                             : "PER_ELEMENT 1\n");
     const struct {
         const char *name;
         int at;
@@ -86,8 +118,6 @@ static mare_status emit(lowering *l, const job *j, const operand *out) {
         if (more[i].at) defines = lower_text(l, "%s%s %d\n", defines, more[i].name, more[i].at);
     launch *x = defines ? lower_launch(l, "norm/rows.comp", defines) : NULL;
     if (!x) return lower_error(l);
-    uint32_t first[7] = {0}, size = lower_workgroup(l);
-    if (group) size = loop_group(l, part);
     mare_status s = launch_bind(l, x, &j->x, READ, &first[0]);
     if (!s && !out->after) s = launch_bind(l, x, out, WRITE, &first[1]);
     if (!s && j->has_gy) s = launch_bind(l, x, &j->gy, READ, &first[2]);
@@ -96,22 +126,24 @@ static mare_status emit(lowering *l, const job *j, const operand *out) {
     if (!s && j->moments) s = launch_bind(l, x, j->moments, READ, &first[5]);
     if (!s && j->sums) s = launch_bind(l, x, j->sums, READ, &first[6]);
     if (s) return s;
-    int64_t run = per_run ? a->per : e->outer > 1 ? e->inner : e->length;
-    int64_t jump = e->outer > 1 ? e->rows * e->inner : run;
+    bool elements = four && a->per == 1; /* weights are read by fours, too */
     launch_spec(x, size);
     launch_u32(x, (uint32_t)e->rows);
-    launch_u32(x, (uint32_t)e->length);
-    launch_u32(x, (uint32_t)part);
+    launch_u32(x, (uint32_t)e->length / wide);
+    launch_u32(x, (uint32_t)part / wide);
     launch_u32(x, (uint32_t)j->parts);
-    launch_u32(x, (uint32_t)(e->outer > 1 ? e->inner : e->length));
-    launch_u32(x, (uint32_t)run);
-    launch_u32(x, (uint32_t)jump);
+    launch_u32(x, (uint32_t)(e->outer > 1 ? e->inner : e->length) / wide);
+    launch_u32(x, (uint32_t)run / wide);
+    launch_u32(x, (uint32_t)jump / wide);
     launch_u32(x, (uint32_t)j->from);
     launch_u32(x, (uint32_t)a->groups);
-    launch_u32(x, (uint32_t)(e->length / a->per));
+    launch_u32(x, (uint32_t)(e->length / a->per) / (elements ? 4 : 1));
     launch_f32(x, (float)a->eps);
-    for (int i = 0; i < 7; i++)
-        launch_u32(x, first[i]);
+    bool results = strcmp(j->kind, "norm") == 0 || strcmp(j->kind, "grad") == 0;
+    for (int i = 0; i < 7; i++) {
+        bool in_four = i == 1 ? results : i < 3 || (i < 5 && elements);
+        launch_u32(x, in_four ? first[i] / wide : first[i]);
+    }
     s = launch_attach(l, x, NULL, out);
     if (s) return s;
     return launch_groups(l, x, group ? (uint64_t)jobs : ((uint64_t)jobs + size - 1) / size);
@@ -404,6 +436,9 @@ static node *each_bare(graph *g, node **in) {
 static node *by_run(graph *g, node **in) {
     return op_norm_rows(g, in[0], &(norm_options){1e-5, 2, 3, true}, in[1], in[2]);
 }
+static node *by_run4(graph *g, node **in) {
+    return op_norm_rows(g, in[0], &(norm_options){1e-5, 2, 4, true}, in[1], in[2]);
+}
 static node *by_row(graph *g, node **in) {
     int64_t length = in[0]->shape.dim[0] * in[0]->shape.dim[2];
     return op_norm_rows(g, in[0], &(norm_options){1e-5, in[0]->shape.dim[1], length, true}, in[1],
@@ -440,12 +475,20 @@ static const op_case norm_cases[] = {CASE(each, 3, SHAPE3(1, 5, 7), SHAPE1(7), S
                                      BATCH(by_row, 9, 70, 1),
                                      BATCH(by_row, 3, 2, 37),
                                      BATCH(by_row, 5, 1, 3001),
+                                     /* by whole fours, in parts too */
+                                     BATCH(by_row, 3, 2, 36),
+                                     BATCH(by_row, 5, 1, 3004),
+                                     CASE(each, 3, SHAPE3(1, 300, 8), SHAPE1(8), SHAPE1(8)),
+                                     CASE(by_run4, 3, SHAPE3(1, 4, 12), SHAPE1(6), SHAPE1(6)),
                                      CASE(by_row_bias, 2, SHAPE3(1, 3, 8), SHAPE1(3)),
                                      {0}};
-static const op_case moments_cases[] = {
-    CASE(mean_moments, 1, SHAPE3(1, 5, 7)),    CASE(rms_moments, 1, SHAPE3(1, 5, 7)),
-    CASE(mean_moments, 1, SHAPE3(3, 4, 50)),   CASE(mean_moments, 1, SHAPE3(1, 0, 3)),
-    CASE(mean_moments, 1, SHAPE3(5, 2, 3001)), {0}};
+static const op_case moments_cases[] = {CASE(mean_moments, 1, SHAPE3(1, 5, 7)),
+                                        CASE(rms_moments, 1, SHAPE3(1, 5, 7)),
+                                        CASE(mean_moments, 1, SHAPE3(3, 4, 50)),
+                                        CASE(mean_moments, 1, SHAPE3(1, 0, 3)),
+                                        CASE(mean_moments, 1, SHAPE3(5, 2, 3001)),
+                                        CASE(mean_moments, 1, SHAPE3(5, 2, 3004)),
+                                        {0}};
 /* Through the gradient of the first. */
 static node *grad_of(graph *g, node **in, bool centred) {
     norm_attr a = {.eps = 1e-5, .groups = 1, .per = 1, .centred = centred};
@@ -468,6 +511,8 @@ static const op_case norm_grad_cases[] = {
     CASE(grad_rms, 3, SHAPE3(1, 4, 9), SHAPE3(1, 4, 9), SHAPE1(9)),
     CASE(grad_row, 3, SHAPE3(4, 3, 5), SHAPE3(4, 3, 5), SHAPE1(3)),
     CASE(grad_row, 3, SHAPE3(3, 1, 3001), SHAPE3(3, 1, 3001), SHAPE1(1)),
+    CASE(grad_row, 3, SHAPE3(3, 1, 3004), SHAPE3(3, 1, 3004), SHAPE1(1)),
+    CASE(grad_each, 3, SHAPE3(1, 3, 72), SHAPE3(1, 3, 72), SHAPE1(72)),
     {0}};
 
 /* ---- Descriptors -------------------------------------------------------------------------- */

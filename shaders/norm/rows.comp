@@ -2,17 +2,39 @@
 // or one part of a long one. A row is made of runs of neighbours, `jump` elements from one to the
 // next.
 //
+// FOUR: in turns of four elements, whole vec4 of the buffers; lengths and places are counted in fours
+// then, and weights too where each element has its own.
+//
 // Defines: KIND_moments, KIND_norm or KIND_grad, or KIND_parts and KIND_sums, which leave what a part
 // of a row adds up to: the moments, and the sums of a gradient; JOIN_parts and JOIN_sums read them
 // again. CENTRED: the mean is taken off. RUNS: rows have several runs. PER_ELEMENT, PER_RUN or
 // PER_ROW: what has a weight and a bias of its own; GY_AT, WEIGHT_AT, BIAS_AT: bindings. AFTER: a
-// program takes the results (attach.glsl).
+// program takes the results (attach.glsl). What group.glsl knows.
+//
+// The work: a norm passes over a row three times (the mean, what the variance is about it, the
+// results), a gradient four times over x and twice over gy. 8 and 12 bytes an element reach memory
+// as long as a row fits a cache, so a GPU is held up by memory. A CPU is by its driver's loads, each
+// of which costs about the same for 4 bytes as for 16.
+#ifdef SUBGROUPS
+#extension GL_KHR_shader_subgroup_arithmetic : require
+#endif
 #include "mare.glsl"
 #define USE_rsqrt 1
 #ifdef AFTER
 #include "attach.glsl"
 #else
 #include "math.glsl"
+#endif
+#include "group.glsl"
+
+#ifdef FOUR
+#define V vec4
+#define ADDED(v) ((v.x + v.y) + (v.z + v.w))
+#define ELEMENTS(n) float(4u * (n))
+#else
+#define V float
+#define ADDED(v) v
+#define ELEMENTS(n) float(n)
 #endif
 
 layout(std140, binding = 0) uniform Params {
@@ -26,22 +48,38 @@ layout(std140, binding = 0) uniform Params {
     uvec4 attached[ATTACHED_WORDS];
 #endif
 };
-layout(std430, binding = 1) readonly buffer X { float x[]; };
+layout(std430, binding = 1) readonly buffer X { V x[]; };
+#if defined KIND_norm || defined KIND_grad
+#define RESULT V
+#else
+#define RESULT float
+#endif
+#ifdef PER_ELEMENT
+#define WEIGHTS V
+#else
+#define WEIGHTS float
+#endif
 #ifdef AFTER
 ATTACHED_TEXT
-#define WRITE(at, v) after(at, v)
+void write(uint at, V v) {
+#ifdef FOUR
+    for (uint k = 0u; k < 4u; k++) after(4u * at + k, v[k]);
 #else
-#define WRITE(at, v) result[at] = v
-layout(std430, binding = 2) writeonly buffer Out { float result[]; };
+    after(at, v);
+#endif
+}
+#else
+layout(std430, binding = 2) writeonly buffer Out { RESULT result[]; };
+void write(uint at, RESULT v) { result[at] = v; }
 #endif
 #ifdef WEIGHT_AT
-layout(std430, binding = WEIGHT_AT) readonly buffer Weight { float weight[]; };
+layout(std430, binding = WEIGHT_AT) readonly buffer Weight { WEIGHTS weight[]; };
 #endif
 #ifdef BIAS_AT
-layout(std430, binding = BIAS_AT) readonly buffer Bias { float bias[]; };
+layout(std430, binding = BIAS_AT) readonly buffer Bias { WEIGHTS bias[]; };
 #endif
 #ifdef GY_AT
-layout(std430, binding = GY_AT) readonly buffer Gy { float gy[]; };
+layout(std430, binding = GY_AT) readonly buffer Gy { V gy[]; };
 #endif
 #ifdef JOIN_parts
 layout(std430, binding = JOIN_parts) readonly buffer Moments { float part_moments[]; };
@@ -50,29 +88,12 @@ layout(std430, binding = JOIN_parts) readonly buffer Moments { float part_moment
 layout(std430, binding = JOIN_sums) readonly buffer Sums { float part_sums[]; };
 #endif
 
-// ---- Joining what the invocations have --------------------------------------------------------
-
 #ifdef GROUP
 #define STEP gl_WorkGroupSize.x
 #define LANE gl_LocalInvocationID.x
-shared vec2 values[gl_WorkGroupSize.x];
-
-vec2 total(vec2 mine) {
-    barrier(); // the values of the sum before were read
-    values[LANE] = mine;
-    for (uint n = STEP; n > 1u;) {
-        uint half_n = (n + 1u) / 2u;
-        barrier();
-        if (LANE + half_n < n) values[LANE] += values[LANE + half_n];
-        n = half_n;
-    }
-    barrier();
-    return values[0];
-}
 #else
 #define STEP 1u
 #define LANE 0u
-#define total(mine) (mine)
 #endif
 
 // ---- Walking along a row ----------------------------------------------------------------------
@@ -120,38 +141,41 @@ struct moments {
 };
 
 moments moments_of(uint row, uint from, uint end) {
-    float n = float(end - from);
+    float n = ELEMENTS(end - from);
     moments m = moments(0.0, 0.0, 0.0);
 #ifdef CENTRED
-    float sum = 0.0;
+    V sum = V(0.0);
     for (walk w = walk_from(row, from + LANE); w.k < end;) {
-        float s = 0.0;
+        V s = V(0.0);
         for (uint stop = BLOCK_END(w, end); w.k < stop; next(w)) s += x[x_first + w.at];
         sum += s;
     }
-    m.mean = total(vec2(sum, 0.0)).x / n;
+    m.mean = group_total(ADDED(sum)) / n;
 #endif
-    vec2 sums = vec2(0.0);
+    V away = V(0.0), square = V(0.0);
     for (walk w = walk_from(row, from + LANE); w.k < end;) {
-        vec2 s = vec2(0.0);
+        V a = V(0.0), s = V(0.0);
         for (uint stop = BLOCK_END(w, end); w.k < stop; next(w)) {
-            float d = x[x_first + w.at] - m.mean;
-            s += vec2(d, d * d);
+            V d = x[x_first + w.at] - m.mean;
+            a += d;
+            s += d * d;
         }
-        sums += s;
+        away += a;
+        square += s;
     }
-    sums = total(sums);
-    m.square = sums.y;
 #ifdef CENTRED
     // What rounding left in the mean.
+    vec2 sums = group_total(vec2(ADDED(away), ADDED(square)));
     m.rest = sums.x / n;
-    m.square -= m.rest * sums.x;
+    m.square = sums.y - m.rest * sums.x;
     m.square = m.square < 0.0 ? 0.0 : m.square;
+#else
+    m.square = group_total(ADDED(square));
 #endif
     return m;
 }
 
-float part_size(uint p) { return float(min(part, length - p * part)); }
+float part_size(uint p) { return ELEMENTS(min(part, length - p * part)); }
 
 #ifdef JOIN_parts
 moments joined_moments(uint row) {
@@ -161,7 +185,7 @@ moments joined_moments(uint row) {
         uint at = first + p * 3u;
         m.rest += part_size(p) * ((part_moments[at] - m.mean) + part_moments[at + 1u]);
     }
-    m.rest /= float(length);
+    m.rest /= ELEMENTS(length);
 #ifndef CENTRED
     m.rest = 0.0;
 #endif
@@ -187,13 +211,13 @@ uint weight_index(walk w) {
 #endif
 }
 
-float normalised(walk w, moments m, float scale) {
+V normalised(walk w, moments m, float scale) {
     return ((x[x_first + w.at] - m.mean) - m.rest) * scale;
 }
 
 #if defined KIND_grad || defined KIND_sums
-float slope(walk w) {
-    float g = gy[gy_first + w.at];
+V slope(walk w) {
+    V g = gy[gy_first + w.at];
 #ifdef WEIGHT_AT
     g *= weight[weight_first + weight_index(w)];
 #endif
@@ -201,16 +225,18 @@ float slope(walk w) {
 }
 
 vec2 sums_of(uint row, uint from, uint end, moments m, float scale) {
-    vec2 sums = vec2(0.0);
+    V sum = V(0.0), along = V(0.0);
     for (walk w = walk_from(row, from + LANE); w.k < end;) {
-        vec2 s = vec2(0.0);
+        V s = V(0.0), a = V(0.0);
         for (uint stop = BLOCK_END(w, end); w.k < stop; next(w)) {
-            float g = slope(w);
-            s += vec2(g, g * normalised(w, m, scale));
+            V g = slope(w);
+            s += g;
+            a += g * normalised(w, m, scale);
         }
-        sums += s;
+        sum += s;
+        along += a;
     }
-    return total(sums);
+    return group_total(vec2(ADDED(sum), ADDED(along)));
 }
 #endif
 
@@ -237,7 +263,7 @@ void main() {
         result[out_first + job * 3u + 2u] = m.square;
     }
 #else
-    float n = float(length), variance = m.square / n, scale = m_rsqrt(variance + eps);
+    float n = ELEMENTS(length), variance = m.square / n, scale = m_rsqrt(variance + eps);
 #endif
 #ifdef KIND_moments
     if (first) {
@@ -247,14 +273,14 @@ void main() {
 #endif
 #ifdef KIND_norm
     for (walk w = walk_from(row, from + LANE); w.k < end; next(w)) {
-        float y = normalised(w, m, scale);
+        V y = normalised(w, m, scale);
 #ifdef WEIGHT_AT
         y *= weight[weight_first + weight_index(w)];
 #endif
 #ifdef BIAS_AT
         y += bias[bias_first + weight_index(w)];
 #endif
-        WRITE(out_first + w.at, y);
+        write(out_first + w.at, y);
     }
 #endif
 #ifdef KIND_sums
@@ -279,7 +305,7 @@ void main() {
     s.x = 0.0;
 #endif
     for (walk w = walk_from(row, from + LANE); w.k < end; next(w))
-        WRITE(out_first + w.at,
+        write(out_first + w.at,
               ((slope(w) - s.x) - normalised(w, m, scale) * s.y) * scale);
 #endif
 }
