@@ -3,9 +3,22 @@
 // The parts of argmax and argmin are places: the second launch (PICK) chooses among them by the
 // elements there.
 //
+// FOUR: elements come in turns of four neighbours, all of them for one result. COLUMNS: an invocation
+// makes so many times four results, each four of neighbours that it reads at once, and the fours a
+// workgroup apart. Both read whole vec4; lengths, parts and steps along the axis that is walked in
+// fours are counted so.
+//
+// The work: 4 bytes an element, and for sums 6 operations that keep what rounding takes away. A GPU is
+// held up by memory; a CPU by its driver's loads, each of which costs about the same for 4 bytes as
+// for 16, and by the barriers of a workgroup that is more than one subgroup. Down columns it waits for
+// memory, since every row is a page of its own: COLUMNS 4 reads 512 bytes of each at once.
+//
 // BEFORE and AFTER: programs make the elements, or take the results (attach.glsl).
-// Defines: KIND_<op>, T; KEPT and REDUCED, the ranks of the loops over results and over what is
+// Defines: KIND_<op>, T, and T4, its vector; KEPT and REDUCED, the ranks of the loops over results and over what is
 // reduced; WORDS.
+#ifdef ONE_SUBGROUP
+#extension GL_KHR_shader_subgroup_shuffle : require
+#endif
 #include "mare.glsl"
 #if defined BEFORE || defined AFTER
 #include "attach.glsl"
@@ -19,13 +32,32 @@ layout(std140, binding = 0) uniform Params {
     uvec4 attached[ATTACHED_WORDS];
 #endif
 };
+#if defined FOUR || defined COLUMNS
+#define WIDE 4
+#else
+#define WIDE 1
+#endif
+#ifdef COLUMNS
+#define FOURS COLUMNS // that an invocation does side by side
+#else
+#define FOURS 1
+#endif
 #ifdef BEFORE
 #define OUT_BINDING 1
+#if WIDE == 4
+#define SOURCE(i) T4(before(i), before((i) + 1u), before((i) + 2u), before((i) + 3u))
+#else
 #define SOURCE(i) before(i)
+#endif
 #else
 #define OUT_BINDING 2
+#if WIDE == 4
+#define SOURCE(i) source[(i) >> 2]
+layout(std430, binding = 1) readonly buffer In { T4 source[]; };
+#else
 #define SOURCE(i) source[i]
 layout(std430, binding = 1) readonly buffer In { T source[]; };
+#endif
 #endif
 #ifdef AFTER
 #define WRITE(i, v) after(i, v)
@@ -51,11 +83,12 @@ layout(std430, binding = 3) readonly buffer Candidates { int candidate[]; };
 #define PART W(4)      // elements a part
 #define PARTS W(5)
 #define CANDIDATE_FIRST W(6)
-#define KEPT_SIZE(d) W(7 + (d))
-#define KEPT_IN(d) W(7 + KEPT + (d))
-#define KEPT_OUT(d) W(7 + 2 * KEPT + (d))
-#define REDUCED_SIZE(d) W(7 + 3 * KEPT + (d))
-#define REDUCED_IN(d) W(7 + 3 * KEPT + REDUCED + (d))
+#define BESIDE W(7)    // from one of COLUMNS to the next, in the output
+#define KEPT_SIZE(d) W(8 + (d))
+#define KEPT_IN(d) W(8 + KEPT + (d))
+#define KEPT_OUT(d) W(8 + 2 * KEPT + (d))
+#define REDUCED_SIZE(d) W(8 + 3 * KEPT + (d))
+#define REDUCED_IN(d) W(8 + 3 * KEPT + REDUCED + (d))
 
 #include "fold.glsl"
 
@@ -82,7 +115,7 @@ uint seek(uint r) {
 
 // Puts elements first, first + step, ... below end. Their coordinates are carried along, digit by
 // digit: a division for every element would cost more than its load.
-void gather(inout Sum a, uint base, uint first, uint end, uint step) {
+void gather(inout Sum a[WIDE * FOURS], uint base[FOURS], uint first, uint end, uint step) {
     uint forward = seek(step);
 #if REDUCED > 1
     uint turn[REDUCED], size[REDUCED], carried[REDUCED];
@@ -92,17 +125,26 @@ void gather(inout Sum a, uint base, uint first, uint end, uint step) {
         carried[d] = REDUCED_IN(d - 1) - size[d] * REDUCED_IN(d);
     }
 #endif
-    base += seek(first);
+    uint at = seek(first);
     for (uint r = first; r < end; r += step) {
-        put(a, SOURCE(base), r);
-        base += forward;
+#ifdef FOUR
+        T4 x = SOURCE(base[0] + at);
+        for (int c = 0; c < 4; c++) put(a[c], x[c], 4u * r + uint(c));
+#elif defined COLUMNS
+        T4 x[FOURS];
+        for (int q = 0; q < FOURS; q++) x[q] = SOURCE(base[q] + at);
+        for (int i = 0; i < 4 * FOURS; i++) put(a[i], x[i / 4][i % 4], r);
+#else
+        put(a[0], SOURCE(base[0] + at), r);
+#endif
+        at += forward;
 #if REDUCED > 1
         bool carry = false;
         for (int d = REDUCED - 1; d > 0; d--) {
             uint c = coord[d] + turn[d] + (carry ? 1u : 0u);
             carry = c >= size[d];
             coord[d] = carry ? c - size[d] : c;
-            base += carry ? carried[d] : 0u;
+            at += carry ? carried[d] : 0u;
         }
 #endif
     }
@@ -122,32 +164,24 @@ void find(uint o, out uint base, out uint target) {
 #endif
 }
 
-#ifdef GROUP
-shared Sum sums[gl_WorkGroupSize.x];
-#endif
+// ---- Joining what the invocations have --------------------------------------------------------
 
-void main() {
-#ifdef GROUP
-    uint job = group_index(), id = gl_LocalInvocationID.x, step = gl_WorkGroupSize.x;
-#else
-    uint job = global_index(), id = 0u, step = 1u;
-#endif
-    uint part = job / RESULTS, o = job - part * RESULTS;
-    bool live = part < PARTS;
-    uint base, target;
-    find(o, base, target);
-    Sum a = start();
-#ifdef PICK
-    if (live) {
-        for (uint r = id; r < LENGTH; r += step) {
-            uint at = uint(candidate[CANDIDATE_FIRST + o * LENGTH + r]);
-            put(a, source[base + seek(at)], at);
-        }
+#ifdef ONE_SUBGROUP
+// The first invocation gets what all have.
+void join_group(inout Sum a) {
+    uint id = gl_LocalInvocationID.x;
+    for (uint n = gl_WorkGroupSize.x; n > 1u;) {
+        uint half_n = (n + 1u) / 2u, from = min(id + half_n, gl_WorkGroupSize.x - 1u);
+        Sum b = words_sum(subgroupShuffle(sum_words(a), from));
+        if (id + half_n < n) join(a, b);
+        n = half_n;
     }
-#else
-    if (live) gather(a, base, part * PART + id, min(LENGTH, (part + 1u) * PART), step);
-#endif
-#ifdef GROUP
+}
+#elif defined GROUP
+shared Sum sums[gl_WorkGroupSize.x];
+
+void join_group(inout Sum a) {
+    uint id = gl_LocalInvocationID.x;
     sums[id] = a;
     for (uint n = gl_WorkGroupSize.x; n > 1u;) {
         uint half_n = (n + 1u) / 2u;
@@ -159,8 +193,53 @@ void main() {
         }
         n = half_n;
     }
-    if (id != 0u) return;
     a = sums[0];
+}
 #endif
-    if (live) WRITE(target + part, RESULT(a));
+
+void main() {
+#ifdef GROUP
+    uint job = group_index(), id = gl_LocalInvocationID.x, step = gl_WorkGroupSize.x;
+#else
+    uint job = global_index(), id = 0u, step = 1u;
+#endif
+#ifdef COLUMNS
+    uint size = gl_WorkGroupSize.x, tiles = (RESULTS + size * FOURS - 1u) / (size * FOURS);
+    uint tile = group_index(), part = tile / tiles;
+    uint o = (tile - part * tiles) * size * FOURS + gl_LocalInvocationID.x;
+#else
+    uint part = job / RESULTS, o = job - part * RESULTS, size = 0u;
+#endif
+    bool live = part < PARTS && o < RESULTS;
+    uint base[FOURS], target[FOURS];
+    for (uint q = 0u; q < FOURS; q++) find(min(o + q * size, RESULTS - 1u), base[q], target[q]);
+    Sum a[WIDE * FOURS];
+    for (int i = 0; i < WIDE * FOURS; i++) a[i] = start();
+#ifdef PICK
+    if (live) {
+        for (uint r = id; r < LENGTH; r += step) {
+            uint at = uint(candidate[CANDIDATE_FIRST + o * LENGTH + r]);
+            put(a[0], source[base[0] + seek(at)], at);
+        }
+    }
+#else
+    if (live) gather(a, base, part * PART + id, min(LENGTH, (part + 1u) * PART), step);
+#endif
+#ifdef FOUR
+    join(a[0], a[1]);
+    join(a[2], a[3]);
+    join(a[0], a[2]);
+#endif
+#ifdef GROUP
+    join_group(a[0]);
+    if (id != 0u) return;
+#endif
+    if (!live) return;
+#ifdef COLUMNS
+    for (uint q = 0u; q < FOURS && o + q * size < RESULTS; q++)
+        for (uint c = 0u; c < 4u; c++)
+            WRITE(target[q] + part + c * BESIDE, RESULT(a[4u * q + c]));
+#else
+    WRITE(target[0] + part, RESULT(a[0]));
+#endif
 }
