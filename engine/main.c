@@ -19,6 +19,8 @@ static const char usage[] =
     "       mare profile [--trace FILE] script.lua [args...]\n"
     "                                   run it, then tell where the time went; FILE is for\n"
     "                                   Perfetto or chrome://tracing\n"
+    "       mare tune [--budget SECONDS] [--force] [--export FILE] script.lua [args...]\n"
+    "                                   run it, measuring the kernels that it can use\n"
     "       mare devices [--json]       list the Vulkan devices\n"
     "       mare ops [--markdown|NAME]  list the operations, or tell of one\n"
     "       mare --version | --help\n"
@@ -145,12 +147,43 @@ static int run_profiled(lua_State *L, int argc, char **argv) {
     return code != EXIT_SUCCESS ? code : told;
 }
 
+/* A script under a tuning run. Its options are handed on as lines. */
+static int run_tuned(lua_State *L, int argc, char **argv) {
+    int at = 2;
+    luaL_Buffer words;
+    luaL_buffinit(L, &words);
+    while (at < argc && argv[at][0] == '-' && argv[at][1]) {
+        bool force = strcmp(argv[at], "--force") == 0;
+        bool known = force || !strcmp(argv[at], "--budget") || !strcmp(argv[at], "--export");
+        if (!known || (!force && at + 1 == argc)) {
+            fprintf(stderr, "mare: tune does not take '%s'%s\n%s", argv[at], known ? " alone" : "",
+                    usage);
+            return EXIT_USAGE;
+        }
+        for (int end = at + (force ? 1 : 2); at < end; at++) {
+            luaL_addstring(&words, argv[at]);
+            luaL_addchar(&words, '\n');
+        }
+    }
+    luaL_pushresult(&words);
+    if (at >= argc) {
+        fprintf(stderr, "mare: tune wants a script\n%s", usage);
+        return EXIT_USAGE;
+    }
+    int begun = call(L, "mare.tune", "begin", lua_tostring(L, -1));
+    if (begun != EXIT_SUCCESS) return begun;
+    int code = run_script(L, argc, argv, at);
+    int told = call(L, "mare.tune", "finish", NULL);
+    return code != EXIT_SUCCESS ? code : told;
+}
+
 static int dispatch(lua_State *L, int argc, char **argv) {
     const char *word = argc > 1 ? argv[1] : NULL;
     if (!word) return call(L, "mare.repl", "run", NULL);
     if (strcmp(word, "-e") == 0) return run_code(L, argc, argv);
     if (strcmp(word, "-") == 0) return run_script(L, argc, argv, 1);
     if (strcmp(word, "profile") == 0) return run_profiled(L, argc, argv);
+    if (strcmp(word, "tune") == 0) return run_tuned(L, argc, argv);
     if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
         fputs(usage, stdout);
         return EXIT_SUCCESS;

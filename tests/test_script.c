@@ -286,6 +286,32 @@ Test(binary, table_of_operations) {
     EXPECT(shell("$M ops nonsense"), 1, "there is no operation 'nonsense'");
 }
 
+/* A script under a tuning run: its own output first, then what was measured, however it ends. */
+Test(binary, tunes) {
+    char folder[] = "/tmp/mare-tune-XXXXXX";
+    cr_assert(mkdtemp(folder));
+    shell("cd %s; echo 'local mare = require \"mare\"; local x = mare.ones(64, 64)\n"
+          "print(x:matmul(x):sum():item(), ...)' > ok.lua; (cat ok.lua; echo 'os.exit(3)') > "
+          "exit.lua; (cat ok.lua; echo 'error \"boom\"') > bad.lua; echo 'print(1)' > none.lua",
+          folder);
+    setenv("MARE_TUNE", "off", 1);
+#define TUNE "cd %s; MARE_CACHE=$PWD/cache $M tune "
+    EXPECT(shell(TUNE "--budget 0 ok.lua 1 --force", folder), 0, "262144.0\t1\t--force\n");
+    EXPECT(shell(TUNE "--budget 0 ok.lua", folder), 0, "\n1 problem: 1 left\n");
+    EXPECT(shell(TUNE "ok.lua", folder), 0, "\n1 problem: 1 measured\n");
+    EXPECT(shell(TUNE "bad.lua", folder), 1, "\n1 problem: 1 known\n");
+    EXPECT(shell(TUNE "--force --export t.json exit.lua", folder), 3, "records: t.json\n");
+    EXPECT(shell("cd %s; cat t.json", folder), 0, "\"matmul/f32/64x64x64/");
+    EXPECT(shell(TUNE "none.lua", folder), 0, "nothing to tune");
+    EXPECT(shell(TUNE "--budget -1 ok.lua", folder), 1, "the budget is a number of seconds");
+    EXPECT(shell(TUNE "--budget", folder), 2, "tune does not take '--budget' alone");
+    EXPECT(shell(TUNE "--fast ok.lua", folder), 2, "tune does not take '--fast'\n");
+    EXPECT(shell(TUNE, folder), 2, "tune wants a script");
+#undef TUNE
+    unsetenv("MARE_TUNE");
+    shell("rm -r %s", folder);
+}
+
 /* A script under a profile: its own output first, then the report, however it ends. */
 Test(binary, profiles) {
     char folder[] = "/tmp/mare-profile-XXXXXX";

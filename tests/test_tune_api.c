@@ -158,8 +158,9 @@ Test(tune_api, compiled_steps_are_chosen_for) {
 Test(tune_api, pins) {
     mare_tune_record r = run(-1, false);
     const char *key = r.key, *other = r.candidates[strcmp(r.candidates[0].name, r.best) == 0].name;
-    char expected[256];
-    snprintf(expected, sizeof expected, "'nonsense' is none of its candidates: %s, ",
+    char expected[512];
+    snprintf(expected, sizeof expected,
+             "tune_pin: 'nonsense' is none of the candidates of %s: %s, ", key,
              r.candidates[0].name);
     FAILS(MARE_E_ARGUMENT, expected, mare_tune_pin(ctx, key, "nonsense"));
     FAILS(MARE_E_ARGUMENT, "tune_pin: no key", mare_tune_pin(ctx, "", "x"));

@@ -160,14 +160,15 @@ Test(tune_policy, scratch_that_does_not_fit) {
 
 /* ---- Runs ----------------------------------------------------------------------------------- */
 
-static int told, running;
+static int told, running, most_told = 100;
 
-static void listen(void *user, const mare_tune_record *r) {
+static bool listen(void *user, const mare_tune_record *r) {
     cr_assert(user == &told);
     if (r->state == MARE_TUNE_RUNNING)
         running++;
     else
         told++;
+    return told < most_told;
 }
 
 static void begin(double budget, bool force) {
@@ -243,6 +244,14 @@ Test(tune_policy, a_run_tells_of_failures) {
     tune_choose(k, broken(&b, 3));
     end(1);
     cr_expect(state_of("work/4096") == MARE_TUNE_FAILED);
+}
+
+Test(tune_policy, who_is_told_may_stop_it) {
+    most_told = 2;
+    begin(-1, false);
+    cr_expect(choose_key("a") == 1 && choose_key("b") == 1 && choose_key("c") == 0);
+    end(3);
+    cr_expect(state_of("c") == MARE_TUNE_LEFT && stats().tuned == 2);
 }
 
 Test(tune_policy, runs_do_not_nest) {

@@ -58,8 +58,8 @@ static mare_status unknown_candidate(mare_context *ctx, const mare_tune_record *
         for (int j = 0; j < all[i].n && strcmp(all[i].key, key) == 0; j++)
             text_add(&names, "%s%s", names.len ? ", " : "", all[i].candidates[j].name);
     mare_status status = error_set(&ctx->error, MARE_E_ARGUMENT,
-                                   "tune_pin(\"%s\"): '%s' is none of its candidates: %s", key,
-                                   name, text_str(&names));
+                                   "tune_pin: '%s' is none of the candidates of %s: %s", name, key,
+                                   text_str(&names));
     text_free(&names);
     return status;
 }

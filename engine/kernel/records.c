@@ -4,6 +4,7 @@
 #include "base/hash.h"
 #include "kernel/internal.h"
 
+#include <math.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,9 @@
 /* Others hold the database for some milliseconds a record. What cannot be written in this time is
  * written with the next record. */
 enum { BUSY_MS = 1000, REPLACE_MS = 2000 };
+
+/* Times are whole picoseconds, so that they are the same in memory, on disk and in files. */
+static const double picoseconds = 1e12;
 
 /* ---- In memory ---------------------------------------------------------------------------- */
 
@@ -32,8 +36,10 @@ bool records_own(kernels *k, mare_tune_record *r) {
     r->list = arena_string(mem, r->list);
     if (best) r->best = arena_string(mem, best);
     if (!r->key || !r->list || (best && !r->best) || (n && !all)) return false;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        all[i].seconds = round(all[i].seconds * picoseconds) / picoseconds;
         if (!(all[i].name = arena_string(mem, all[i].name))) return false;
+    }
     r->candidates = all;
     return true;
 }
@@ -52,7 +58,6 @@ static const char schema[] =
     "CREATE TABLE IF NOT EXISTS tuned("
     "device TEXT, key TEXT, list TEXT, best TEXT, flops REAL, bytes REAL, times TEXT,"
     "PRIMARY KEY(device, key, list)) WITHOUT ROWID";
-static const double picoseconds = 1e12;
 
 static const char *column(sqlite3_stmt *q, int i) {
     const unsigned char *s = sqlite3_column_text(q, i);

@@ -13,7 +13,7 @@
 static const double most_a_problem = 10;
 
 mare_status tune_pin(kernels *k, const char *key, const char *candidate) {
-    if (!k->d) return error_set(k->e, MARE_E_ARGUMENT, "tune_pin(\"%s\"): no device", key);
+    if (!k->d) return error_set(k->e, MARE_E_ARGUMENT, "tune_pin: no device");
     tune_choice pin = {.r = {.key = key, .list = "", .best = candidate}, .gone = !candidate};
     return records_put(k, &pin, 1) ? MARE_OK : error_no_memory(k->e, sizeof pin);
 }
@@ -84,8 +84,9 @@ const mare_tune_record *tune_results(const kernels *k, int *n) {
     return k->tune.run.results.data;
 }
 
-static void tell(const tune_run *run, const mare_tune_record *r) {
-    if (run->options.told) run->options.told(run->options.user, r);
+static void tell(tune_run *run, const mare_tune_record *r) {
+    mare_tune_options *o = &run->options;
+    if (o->told && !o->told(o->user, r)) o->budget = 0;
 }
 
 /* Puts a problem among the results of the run, once. Its texts are the run's own from then on. */
@@ -178,7 +179,7 @@ static mare_tune_record record_of(const tune_measurement *m, const char *list,
 }
 
 static void tell_running(kernels *k, const tune_measurement *m) {
-    const tune_run *run = &k->tune.run;
+    tune_run *run = &k->tune.run;
     mare_tune_candidate *all = malloc((size_t)m->p->n * sizeof *all);
     if (run->on && all) {
         mare_tune_record r = record_of(m, "", all);

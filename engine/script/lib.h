@@ -22,6 +22,8 @@ typedef struct script {
     int settled_kib;        /* of Lua, after the last full one */
     bool profile_next;      /* the next context begins with a profile */
     bool tidies;            /* tensor_tidy() is on its way */
+    bool tune_next;         /* or with a tuning run */
+    mare_tune_options tune; /* of that run, or of the one that is on */
     mare_error error;       /* of calls that need no context */
 } script;
 
@@ -170,7 +172,7 @@ typedef struct script_part {
     const luaL_Reg *both, *module, *methods;
 } script_part;
 extern const script_part tensor_part, create_part, map_part, move_part, grad_part, file_part,
-    array_part, loader_part, system_part, call_part;
+    array_part, loader_part, system_part, call_part, tune_part;
 
 /* map.c: pushes nothing; adds a function for every elementwise operation to the tables at those
  * indices, and the operators to the metatable. */
@@ -185,7 +187,9 @@ void edit_type(lua_State *L, script *s);
 void step_type(lua_State *L, script *s);
 /* Functions for Lua's side of the binding alone. */
 extern const luaL_Reg edit_functions[], private_functions[], fs_functions[], autodiff_functions[],
-    profile_functions[], kernel_functions[], step_functions[];
+    profile_functions[], kernel_functions[], step_functions[], tune_functions[];
+/* tune.c: begins the run that waited for the context. */
+void tune_start(lua_State *L, script *s);
 /* print.c, index.c */
 int tensor_tostring(lua_State *L);
 int tensor_select(lua_State *L);

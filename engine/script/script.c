@@ -144,6 +144,7 @@ void script_create(lua_State *L, const mare_options *options) {
         memcpy(s->device, info.name, sizeof info.name);
     mare_set_dump(s->ctx, show, NULL);
     s->settled_bytes = s->settled_nodes = 0;
+    if (s->tune_next) tune_start(L, s);
     if (!s->profile_next) return;
     s->profile_next = false;
     TRY(L, mare_profile_start(s->ctx));
@@ -288,8 +289,8 @@ static void add_private(lua_State *L, script *s, const char *name, const luaL_Re
  * private = }. */
 static int open_core(lua_State *L) {
     static const script_part *const parts[] = {
-        &tensor_part, &create_part, &map_part,    &move_part,   &grad_part,
-        &file_part,   &array_part,  &loader_part, &system_part, &call_part,
+        &tensor_part, &create_part, &map_part,    &move_part, &grad_part, &file_part,
+        &array_part,  &loader_part, &system_part, &call_part, &tune_part,
     };
     script *s = state(L);
     lua_newtable(L);
@@ -323,6 +324,7 @@ static int open_core(lua_State *L) {
     add_private(L, s, "profile", profile_functions);
     add_private(L, s, "kernel", kernel_functions);
     add_private(L, s, "step", step_functions);
+    add_private(L, s, "tune", tune_functions);
     return 1;
 }
 

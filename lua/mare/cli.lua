@@ -4,6 +4,19 @@ local mare = require "mare"
 
 local cli = {}
 
+--- Has finish() called when the script ends the process, or closes its context.
+function cli.at_end(finish)
+    local close, exit = mare.close, os.exit
+    function mare.close()
+        finish()
+        close()
+    end
+    function os.exit(...) -- luacheck: ignore 122
+        finish()
+        exit(...)
+    end
+end
+
 function cli.version()
     print("mare " .. mare.version .. " (" .. _VERSION .. ")")
     return 0

@@ -26,6 +26,12 @@ return {
         "The plan that ran last: { launches, barriers, arena, sum, bound, donated }; in bytes, its "
         .. "temporaries packed, not packed, what no packing can do without, and assigned values "
         .. "that may take the memory of those they replace." },
+        "The plan that ran last: { launches, barriers, arena, sum, bound }; the last three: bytes "
+        .. "of its temporaries: packed, not packed, and what no packing can do without." },
+    set_tuning = { "mare.set_tuning(when[, seconds])",
+        "When kernels may be measured: \"first use\", for so many seconds in all (60), \"known\": "
+        .. "only in mare.tune.kernels, or \"off\": the same, and records are not looked at." },
+    tuning = { "mare.tuning()", "That, and what is left of the seconds." },
     set_passes = { "mare.set_passes(list)",
         "Which passes run from now on: a list as in MARE_PASSES, such as \"-fuse,-merge\"." },
     synchronize = { "mare.synchronize()", "Waits for the device." },
@@ -156,5 +162,8 @@ return {
     data = { "mare.data", "Data sets and their loader." },
     train = { "mare.train", "The trainer." },
     metrics = { "mare.metrics", "Accuracy and other figures." },
+    tune = { "mare.tune",
+        "kernels{ step= | model=, inputs= | shapes=, budget= } measures ahead of use; list(), "
+        .. "pin(key, candidate), export(path), import(path), clear()." },
     profiler = { "mare.profiler", "start(), stop({ trace= }): mare.profile for any stretch." },
 }

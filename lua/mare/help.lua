@@ -159,7 +159,7 @@ local function overview()
     for name, v in pairs(mare) do
         if type(v) == "function" and not entries[name] then names[#names + 1] = name end
     end
-    for _, module in ipairs { "data", "metrics", "nn", "optim", "profiler", "train" } do
+    for _, module in ipairs { "data", "metrics", "nn", "optim", "profiler", "train", "tune" } do
         local t = value_of(module)
         if type(t) == "table" then
             for name, v in pairs(t) do

@@ -276,15 +276,7 @@ end
 function profiler.begin(trace)
     pending = { trace = trace_of("profile", { trace = trace }) }
     binding.start(true)
-    local close, exit = mare.close, os.exit
-    function mare.close()
-        finish()
-        close()
-    end
-    function os.exit(...) -- luacheck: ignore 122
-        finish()
-        exit(...)
-    end
+    require("mare.cli").at_end(finish)
     return 0
 end
 

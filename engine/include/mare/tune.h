@@ -74,8 +74,9 @@ typedef struct mare_tune_options {
     double budget; /* seconds that measuring may take; negative: no limit */
     bool force;    /* measure what is known, too */
     /* Told of each problem that is met, once when its state is certain, and before that, while it
-     * is measured, after each candidate. It must not call the library. Null is allowed. */
-    void (*told)(void *user, const mare_tune_record *record);
+     * is measured, after each candidate. It must not call the library; false: no further problem is
+     * measured in this run. Null is allowed. */
+    bool (*told)(void *user, const mare_tune_record *record);
     void *user;
 } mare_tune_options;
 /* A tuning run: from here to the end the problems of everything that is evaluated are measured,
