@@ -26,8 +26,6 @@ return {
         "The plan that ran last: { launches, barriers, arena, sum, bound, donated }; in bytes, its "
         .. "temporaries packed, not packed, what no packing can do without, and assigned values "
         .. "that may take the memory of those they replace." },
-        "The plan that ran last: { launches, barriers, arena, sum, bound }; the last three: bytes "
-        .. "of its temporaries: packed, not packed, and what no packing can do without." },
     set_tuning = { "mare.set_tuning(when[, seconds])",
         "When kernels may be measured: \"first use\", for so many seconds in all (60), \"known\": "
         .. "only in mare.tune.kernels, or \"off\": the same, and records are not looked at." },
