@@ -114,47 +114,64 @@ static mare_status lower_any(lowering *l, const node *n, const operand *src, con
     return MARE_OK;
 }
 
+/* One launch of index/scatter.comp; order null: of indices that are in none. */
+static mare_status emit(lowering *l, const node *n, const char *mode, const operand *src,
+                        const operand *index, const operand *order, const operand *out) {
+    index_layout y = layout_of(n);
+    fold f = (fold)OP_ATTR(scatter_attr, n)->fold;
+    bool starts = strcmp(mode, "STARTS") == 0, group = strcmp(mode, "GROUP") == 0;
+    bool four = strcmp(mode, "RUNS") == 0 && y.inner % 4 == 0 && out->view.offset % 4 == 0;
+    uint32_t wg = lower_workgroup(l), first[4] = {0}, wide = four ? 4 : 1;
+    const char *type = n->dtype == MARE_F32 ? four ? "vec4" : "float" : four ? "ivec4" : "int";
+    launch *k =
+        lower_launch(l, "index/scatter.comp",
+                     lower_text(l, "T %s\nSTART %s\nFOLD(a, b) a %s b\n%s 1\n", type,
+                                f == FOLD_SUM ? "T(0)" : "T(1)", f == FOLD_SUM ? "+" : "*", mode));
+    if (!k) return lower_error(l);
+    launch_spec(k, wg);
+    mare_status s = launch_bind(l, k, src, READ, &first[0]);
+    if (!s) s = launch_bind(l, k, index, READ, &first[1]);
+    if (!s && order) s = launch_bind(l, k, order, READ, &first[2]);
+    if (!s) s = launch_bind(l, k, out, WRITE, &first[3]);
+    if (s) return s;
+    int64_t columns = (y.inner + wg - 1) / wg, count = shape_count(&n->shape) / wide;
+    if (group) count = y.outer * y.rows * columns;
+    if (starts) count = y.rows + 1;
+    launch_u32(k, (uint32_t)count);
+    launch_u32(k, (uint32_t)y.rows);
+    launch_u32(k, (uint32_t)y.picks);
+    launch_u32(k, (uint32_t)y.inner / wide);
+    launch_u32(k, (uint32_t)columns);
+    index_steps(k, n, &y);
+    for (int i = 0; i < 4; i++)
+        launch_u32(k, i == 0 || (i == 3 && !starts) ? first[i] / wide : first[i]);
+    return launch_groups(l, k, (uint64_t)(group ? count : (count + wg - 1) / wg));
+}
+
 static mare_status scatter_lower(lowering *l, const node *n, const operand *in,
                                  const operand *out) {
     if (shape_count(&n->shape) == 0) return MARE_OK;
     index_layout y = layout_of(n);
     fold f = (fold)OP_ATTR(scatter_attr, n)->fold;
     bool sorted = n->n_in == 4;
-    operand src, index, order;
+    operand src, index, order, starts;
     mare_status s = lower_contiguous(l, &in[0], &src);
     if (!s) s = lower_contiguous(l, &in[sorted ? 2 : 1], &index);
     if (!s && sorted) s = lower_contiguous(l, &in[3], &order);
     if (s) return s;
     if (any_order(f, n->dtype)) return lower_any(l, n, &src, &index, out);
-    uint32_t wg = lower_workgroup(l), first[4] = {0};
+    if (sorted && !is_list(n)) return emit(l, n, "SORTED", &src, &index, &order, out);
+    if (sorted) {
+        shape rows = shape_of(1, y.rows + 1);
+        starts = lower_scratch(l, MARE_I32, &rows);
+        s = emit(l, n, "STARTS", &src, &index, NULL, &starts);
+        return s ? s : emit(l, n, "RUNS", &src, &starts, &order, out);
+    }
     /* Reading the whole list for one element costs less than a group's rounds over it when the list
      * or the rows are short. */
-    bool group = !sorted && is_list(n) && y.inner * y.picks > y.picks + 4 * (int64_t)wg;
-    launch *k = lower_launch(l, "index/scatter.comp",
-                             lower_text(l, "T %s\nSTART %s\nFOLD(a, b) a %s b\n%s 1\n",
-                                        n->dtype == MARE_F32 ? "float" : "int",
-                                        f == FOLD_SUM ? "T(0)" : "T(1)", f == FOLD_SUM ? "+" : "*",
-                                        sorted  ? "SORTED"
-                                        : group ? "GROUP"
-                                                : "SCAN"));
-    if (!k) return lower_error(l);
-    launch_spec(k, wg);
-    s = launch_bind(l, k, &src, READ, &first[0]);
-    if (!s) s = launch_bind(l, k, &index, READ, &first[1]);
-    if (!s && sorted) s = launch_bind(l, k, &order, READ, &first[2]);
-    if (!s) s = launch_bind(l, k, out, WRITE, &first[3]);
-    if (s) return s;
-    int64_t columns = (y.inner + wg - 1) / wg;
-    int64_t count = group ? y.outer * y.rows * columns : shape_count(&n->shape);
-    launch_u32(k, (uint32_t)count);
-    launch_u32(k, (uint32_t)y.rows);
-    launch_u32(k, (uint32_t)y.picks);
-    launch_u32(k, (uint32_t)y.inner);
-    launch_u32(k, (uint32_t)columns);
-    index_steps(k, n, &y);
-    for (int i = 0; i < 4; i++)
-        launch_u32(k, first[i]);
-    return launch_groups(l, k, (uint64_t)(group ? count : (count + wg - 1) / wg));
+    int64_t wg = lower_workgroup(l);
+    bool group = is_list(n) && y.inner * y.picks > y.picks + 4 * wg;
+    return emit(l, n, group ? "GROUP" : "SCAN", &src, &index, NULL, out);
 }
 
 /* ---- Reference ---------------------------------------------------------------------------- */
@@ -240,7 +257,7 @@ static bool scatter_vjp(graph *g, node *n, node *gy, node **gx) {
 /* So many indices looked through for so many places that sorting them first pays. */
 static bool sorting_pays(const node *src, const shape *s, bool list, int axis) {
     int64_t picks = src->shape.dim[axis], places = list ? s->dim[axis] : shape_count(s);
-    return picks > 64 && places > ((int64_t)1 << (list ? 24 : 22)) / picks;
+    return picks > 64 && places > ((int64_t)1 << (list ? 18 : 22)) / picks;
 }
 
 static node *scatter_into(graph *g, fold f, node *src, node *index, int axis, int64_t rows,

@@ -5,6 +5,12 @@
 //   SCAN    an invocation an element goes through all indices
 //   GROUP   a workgroup a row does, of a list of indices that all o and c share
 //   SORTED  an invocation an element looks its run up in sorted indices
+//   STARTS  looks where each row's run of a sorted list begins, for RUNS: dst is that list of places
+//   RUNS    an invocation an element, or four (T is a vector), goes through its row's run
+//
+// The work: an element of dst is written, and those of src are read, once; what decides is how the
+// ones that meet are found. SCAN reads picks indices an element, GROUP picks a row, SORTED log(picks)
+// an element, RUNS two: on lavapipe that is 30 times as fast as SORTED for 50,257 rows of 128.
 #include "mare.glsl"
 
 layout(std140, binding = 0) uniform Params {
@@ -18,9 +24,11 @@ layout(std140, binding = 0) uniform Params {
 };
 layout(std430, binding = 1) readonly buffer Src { T src[]; };
 layout(std430, binding = 2) readonly buffer Index { int index[]; };
-#ifdef SORTED
+#if defined SORTED || defined RUNS
 layout(std430, binding = 3) readonly buffer Order { int order[]; };
 layout(std430, binding = 4) writeonly buffer Dst { T dst[]; };
+#elif defined STARTS
+layout(std430, binding = 3) writeonly buffer Dst { int dst[]; };
 #else
 layout(std430, binding = 3) writeonly buffer Dst { T dst[]; };
 #endif
@@ -62,9 +70,24 @@ void main() {
 
 #else
 
+// The first of sorted indices, `step` apart, that is not below row.
+uint lower_bound(uint from, uint step, int row) {
+    uint low = 0u, high = picks;
+    while (low < high) {
+        uint middle = (low + high) / 2u;
+        bool below = index[from + middle * step] < row;
+        low = below ? middle + 1u : low;
+        high = below ? high : middle;
+    }
+    return low;
+}
+
 void main() {
     uint i = global_index();
     if (i >= count) return;
+#ifdef STARTS
+    dst[dst_first + i] = int(lower_bound(index_first, 1u, int(i)));
+#else
     uint t = i / inner;
     uint c = i - t * inner;
     uint o = t / rows;
@@ -72,16 +95,16 @@ void main() {
     uint at = src_first + o * picks * inner + c;
     uint from = index_first + o * index_outer + c * index_inner;
     T value = START;
-#ifdef SORTED
-    uint low = 0u, high = picks; // the first index that is not below row
-    while (low < high) {
-        uint middle = (low + high) / 2u;
-        bool below = index[from + middle * index_pick] < row;
-        low = below ? middle + 1u : low;
-        high = below ? high : middle;
+#ifdef RUNS
+    uint end = uint(index[index_first + uint(row) + 1u]);
+    for (uint k = uint(index[index_first + uint(row)]); k < end; k++) {
+        uint j = min(uint(order[order_first + k]), picks - 1u);
+        value = FOLD(value, src[at + j * inner]);
     }
+#elif defined SORTED
     uint place = order_first + o * index_outer + c * index_inner;
-    for (uint k = low; k < picks && index[from + k * index_pick] == row; k++) {
+    for (uint k = lower_bound(from, index_pick, row);
+         k < picks && index[from + k * index_pick] == row; k++) {
         uint j = min(uint(order[place + k * index_pick]), picks - 1u);
         value = FOLD(value, src[at + j * inner]);
     }
@@ -90,6 +113,7 @@ void main() {
         if (index[from + j * index_pick] == row) value = FOLD(value, src[at + j * inner]);
 #endif
     dst[dst_first + i] = value;
+#endif
 }
 
 #endif
