@@ -75,6 +75,11 @@ mare_status pool_lower(lowering *l, const char *shader, const char *defines, con
         launch_i32(k, (int32_t)a->image[i]);
     for (int i = 0; i < AXES; i++)
         launch_i32(k, (int32_t)a->windows[i]);
+    launch_u32(k, 0);
+    for (int i = 0; i < AXES; i++) {
+        launch_divisor(k, (uint32_t)a->image[i]);
+        launch_divisor(k, (uint32_t)a->windows[i]);
+    }
     return launch_groups(l, k, (count + wg - 1) / wg);
 }
 

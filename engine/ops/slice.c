@@ -255,15 +255,19 @@ static mare_status embed_emit(lowering *l, const node *n, const embed_job *j) {
     embed_operands(j, &in, &out);
     bool empty = shape_count(&in.shape) == 0;
     int rank = empty ? 0 : j->rank;
+    int64_t elements = shape_count(&out.shape);
+    bool whole = elements % 4 == 0 && out.view.offset % 4 == 0, steps = false;
+    for (int i = 0; i < rank; i++)
+        steps = steps || j->axis[i].step != 1;
     launch *k = lower_launch(l, "movement/embed.comp",
-                             lower_text(l, "RANK %d\n%s", rank, empty ? "EMPTY 1\n" : ""));
+                             lower_text(l, "RANK %d\n%s%s%s", rank, empty ? "EMPTY 1\n" : "",
+                                        whole ? "WHOLE 1\n" : "", steps ? "STEPS 1\n" : ""));
     if (!k) return lower_error(l);
     uint32_t first = 0, to = 0, wg = lower_workgroup(l);
     launch_spec(k, wg);
     mare_status s = empty ? MARE_OK : launch_bind(l, k, &in, READ, &first);
     if (!s) s = launch_bind(l, k, &out, WRITE, &to);
     if (s) return s;
-    int64_t elements = shape_count(&out.shape);
     launch_u32(k, (uint32_t)elements);
     launch_u32(k, to);
     launch_u32(k, first);
@@ -276,10 +280,11 @@ static mare_status embed_emit(lowering *l, const node *n, const embed_job *j) {
     }
     for (int i = 0; i < rank; i++) {
         launch_i32(k, (int32_t)j->axis[i].stride);
-        for (int d = 0; d < 3; d++)
-            launch_u32(k, 0);
+        launch_divisor(k, (uint32_t)j->axis[i].out);
+        launch_u32(k, 0);
     }
-    return launch_groups(l, k, ((uint64_t)elements + wg - 1) / wg);
+    uint64_t fours = ((uint64_t)elements + 3) / 4;
+    return launch_groups(l, k, (fours + wg - 1) / wg);
 }
 
 /* The first element of the input that stands at `place` or behind. */

@@ -60,6 +60,16 @@ void launch_dyn(launch *x, const node *n, int dyn) {
     x->params[x->n_params++] = (param){n->dyn[dyn], n, dyn};
 }
 
+/* Multiplier and shift with which (umulhi(n, multiplier) + n) >> shift is n / d for n < 2^31
+ * (Granlund and Montgomery, "Division by invariant integers using multiplication", 1994). */
+void launch_divisor(launch *x, uint32_t d) {
+    uint32_t s = 0;
+    while (s < 32 && (uint64_t)1 << s < d)
+        s++;
+    launch_u32(x, (uint32_t)((((uint64_t)1 << 32) * (((uint64_t)1 << s) - d)) / d + 1));
+    launch_u32(x, s);
+}
+
 mare_status launch_bind(lowering *l, launch *x, const operand *o, access a, uint32_t *first) {
     char text[SHAPE_TEXT];
     int64_t size = (int64_t)mare_dtype_size(o->dtype), lo = o->view.offset, hi = lo + 1;

@@ -98,6 +98,8 @@ void launch_u32(launch *x, uint32_t value);
 void launch_i32(launch *x, int32_t value);
 void launch_f32(launch *x, float value);
 void launch_dyn(launch *x, const node *n, int dyn);
+/* Two words with which shaders/include/divide.glsl divides by d. */
+void launch_divisor(launch *x, uint32_t d);
 /* Binds all of an operand's elements. The binding starts at a multiple of 256 bytes; the elements
  * between that and the operand's first element come back in *first (callers pass it as a
  * parameter). More than caps.binding bytes, or more bindings than caps.storage_buffers:

@@ -67,16 +67,6 @@ static operand_class refine(const operand *o) {
     return row ? CLASS_STRIDED_ROW : CLASS_STRIDED;
 }
 
-/* Multiplier and shift with which (umulhi(n, multiplier) + n) >> shift is n / d for n < 2^31
- * (Granlund and Montgomery, "Division by invariant integers using multiplication", 1994). */
-static void division(uint32_t d, uint32_t *multiplier, uint32_t *shift) {
-    uint32_t s = 0;
-    while (s < 32 && (uint64_t)1 << s < d)
-        s++;
-    *multiplier = (uint32_t)((((uint64_t)1 << 32) * (((uint64_t)1 << s) - d)) / d + 1);
-    *shift = s;
-}
-
 /* Inputs that lie in rows where an output does. Both go through the output's block, so that the
  * compiler knows: blocks of their own it may take for memory that has nothing in common. */
 static void find_written(const work *w, access_plan *a) {
@@ -136,11 +126,8 @@ mare_status work_bind(lowering *l, launch *x, const work *w, const access_plan *
 
 void work_words(launch *x, const work *w, const access_plan *a, int rank, const uint32_t *first) {
     for (int d = 0; d < rank; d++) {
-        uint32_t size = (uint32_t)w->o[0].shape.dim[d], multiplier, shift;
-        division(size, &multiplier, &shift);
-        launch_u32(x, size);
-        launch_u32(x, multiplier);
-        launch_u32(x, shift);
+        launch_u32(x, (uint32_t)w->o[0].shape.dim[d]);
+        launch_divisor(x, (uint32_t)w->o[0].shape.dim[d]);
     }
     for (int i = 0; i < w->n; i++) {
         if (a[i].class == CLASS_RAW) continue;

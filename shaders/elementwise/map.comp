@@ -26,12 +26,9 @@ BUFFERS
 #include "element.glsl"
 
 #if RANK > 0
-// n / SIZE(d), by the multiplier and shift that stand behind the size.
-uint quotient(uint n, int d) {
-    uint high, low;
-    umulExtended(n, W(2 + 3 * d), high, low);
-    return (high + n) >> W(3 + 3 * d);
-}
+#include "divide.glsl"
+// n / SIZE(d), by the words that stand behind the size.
+uint quotient(uint n, int d) { return divided(n, W(2 + 3 * d), W(3 + 3 * d)); }
 
 #ifdef INNER4 // the four elements stand in one innermost row
 uint coord[RANK]; // of the first

@@ -8,12 +8,6 @@
 // and ATTACHED_TEXT, below the block, holds the functions with their storage blocks.
 #include "math.glsl"
 #include "element.glsl"
+#include "divide.glsl"
 
 #define ATTACHED(i) attached[(i) / 4][(i) % 4]
-
-// n / d for n < 2^31, by a multiplier and a shift.
-uint divided(uint n, uint multiplier, uint shift) {
-    uint high, low;
-    umulExtended(n, multiplier, high, low);
-    return (high + n) >> shift;
-}

@@ -9,7 +9,7 @@ void main() {
     if (i >= count) return;
     uint image;
     ivec3 o;
-    split(i, OD, OH, OW, image, o);
+    split_windows(i, image, o);
     uint base = image * IMAGE;
     ivec3 from = window_begin(o), n = window_span(o);
     float sum = 0.0;

@@ -9,13 +9,20 @@ void main() {
     if (i >= count) return;
     uint image;
     ivec3 p;
-    split(i, D, H, W, image, p);
+    split_image(i, image, p);
     uint windows = image * WINDOWS;
-    ivec3 from = first_window(p), to = last_window(p);
     float sum = 0.0;
-    for (int a = from.x; a <= to.x; a++)
-        for (int b = from.y; b <= to.y; b++)
-            for (int c = from.z; c <= to.z; c++)
-                sum += G[windows + uint((a * OH + b) * OW + c)] / window_size(ivec3(a, b, c));
+#if PADDED || ADAPTIVE
+    EACH_WINDOW(p, {
+        float g = G[windows + o] / window_size(at);
+        sum += held ? g : 0.0;
+    })
     Y[i] = sum;
+#else
+    EACH_WINDOW(p, {
+        float g = G[windows + o];
+        sum += held ? g : 0.0;
+    })
+    Y[i] = sum / window_size(ivec3(0));
+#endif
 }

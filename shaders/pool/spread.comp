@@ -10,16 +10,13 @@ void main() {
     if (i >= count) return;
     uint image;
     ivec3 p;
-    split(i, D, H, W, image, p);
+    split_image(i, image, p);
     int place = (p.x * H + p.y) * W + p.z;
     uint windows = image * WINDOWS;
-    ivec3 from = first_window(p), to = last_window(p);
     float sum = 0.0;
-    for (int a = from.x; a <= to.x; a++)
-        for (int b = from.y; b <= to.y; b++)
-            for (int c = from.z; c <= to.z; c++) {
-                uint o = windows + uint((a * OH + b) * OW + c);
-                if (At[o] == place) sum += G[o];
-            }
+    EACH_WINDOW(p, {
+        float g = G[windows + o];
+        sum += held && At[windows + o] == place ? g : 0.0;
+    })
     Y[i] = sum;
 }
