@@ -66,7 +66,10 @@ static void push_stream(launch *x, const node *n) {
 /* One launch for as many elements, from `from` on, as a device can bind. */
 static mare_status draw_part(lowering *l, const node *n, const char *defines, const operand *in,
                              const operand *out, int64_t from) {
-    launch *x = lower_launch(l, "random/draw.comp", defines);
+    int64_t count = out->shape.dim[0];
+    bool fours = count % 4 == 0 && out->view.offset % 4 == 0 && (!in || in->view.offset % 4 == 0);
+    defines = lower_text(l, "%s%s", defines, fours ? "FOURS 1\n" : "");
+    launch *x = defines ? lower_launch(l, "random/draw.comp", defines) : NULL;
     if (!x) return lower_error(l);
     bool whole = n->op == &op_desc_randint, drops = n->op == &op_desc_dropout;
     uint32_t first, x_first = 0, size = lower_workgroup(l);
@@ -74,7 +77,7 @@ static mare_status draw_part(lowering *l, const node *n, const char *defines, co
     if (s == MARE_OK) s = launch_bind(l, x, out, WRITE, &first);
     if (s != MARE_OK) return s;
     launch_spec(x, size);
-    launch_u32(x, (uint32_t)out->shape.dim[0]);
+    launch_u32(x, (uint32_t)count);
     launch_u32(x, first);
     launch_u32(x, x_first);
     launch_u32(x, (uint32_t)(from / 4));
@@ -86,7 +89,7 @@ static mare_status draw_part(lowering *l, const node *n, const char *defines, co
     else
         launch_u32(x, 0);
     launch_u32(x, 0);
-    uint64_t quads = ((uint64_t)out->shape.dim[0] + 3) / 4;
+    uint64_t quads = ((uint64_t)count + 3) / 4;
     return launch_groups(l, x, (quads + size - 1) / size);
 }
 
