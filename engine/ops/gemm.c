@@ -68,7 +68,7 @@ static void simplify(gemm *g, int64_t lanes) {
         digits = merge_digits(m, 3, GEMM_DIGITS);
     }
     merge_digits(k, 3, GEMM_K_DIGITS);
-    if (g->n * 2 <= lanes && g->m_size[0] > g->n && digits <= 1) {
+    if (!g->panel && g->n * 2 <= lanes && g->m_size[0] > g->n && digits <= 1) {
         gemm t = *g;
         g->a = t.b, g->b = t.a;
         g->a_at = t.b_at, g->b_at = t.a_at;
@@ -197,8 +197,7 @@ static mare_status add_slices(lowering *l, const operand *parts, int64_t slices,
     return status ? status : launch_groups(l, x, ((uint64_t)count + workgroup - 1) / workgroup);
 }
 
-/* Lanes of the register kernel: one SIMD vector of a CPU, or enough to fill a GPU's. */
-static int64_t lanes_of(const lowering *l) {
+int64_t gemm_lanes(const lowering *l) {
     int64_t most = lower_workgroup(l), lanes = 64;
     if (l->caps->type == DEV_CPU) lanes = l->caps->subgroup >= 4 ? l->caps->subgroup : 8;
     return lanes < most ? lanes : most;
@@ -206,7 +205,7 @@ static int64_t lanes_of(const lowering *l) {
 
 mare_status gemm_lower(lowering *l, const gemm *given) {
     gemm g = *given;
-    int64_t lanes = lanes_of(l), m = gemm_m(&g), k = gemm_k(&g);
+    int64_t lanes = gemm_lanes(l), m = gemm_m(&g), k = gemm_k(&g);
     if (m == 0 || g.n == 0 || gemm_product(g.batch_size, g.batches) == 0) return MARE_OK;
     if (k == 0) { /* no digit may be empty in the kernel's eyes */
         for (int i = 0; i < GEMM_K_DIGITS; i++)
@@ -219,8 +218,7 @@ mare_status gemm_lower(lowering *l, const gemm *given) {
                          "%s: a product of %lld x %lld x %lld is more than 2147483647 along one "
                          "side",
                          l->node->op->name, (long long)m, (long long)g.n, (long long)k);
-    int panel = gemm_panel(l, &g, lanes);
-    mare_status status = panel ? gemm_pack(l, &g, panel, lanes) : MARE_OK;
+    mare_status status = gemm_prepare(l, &g, 1);
     if (status) return status;
     int64_t k_part = cut_k(&g, l->caps), slices = (outer_steps(&g) + k_part - 1) / k_part;
     if (!writes_all(&g)) g.o.after = NULL;
@@ -239,11 +237,8 @@ mare_status gemm_lower(lowering *l, const gemm *given) {
     first[0] += (uint32_t)g.a_at;
     first[1] += (uint32_t)g.b_at;
     first[2] += (uint32_t)g.o_at;
-    gemm_form f = {.m = m,
-                   .k = k,
-                   .outer = slices * gemm_product(g.batch_size, g.batches),
-                   .lanes = lanes,
-                   .panel = panel};
+    gemm_form f = {
+        .m = m, .k = k, .outer = slices * gemm_product(g.batch_size, g.batches), .lanes = lanes};
     gemm_form_operands(&f, &g, first);
     push_params(x, &g, &f, k_part, slices, first);
     status = gemm_offer(l, x, &g, &f);

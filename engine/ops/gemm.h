@@ -15,6 +15,7 @@ typedef struct gemm {
     operand a, b, o;    /* a and b have buffers; o is row-major when it is a whole tensor */
     int64_t a_at, b_at, o_at;
     bool part; /* of o: the rest is written by other products */
+    int panel; /* columns of the panels that b lies in: gemm_prepare(); 0: in none */
     int64_t m_size[GEMM_DIGITS], m_a[GEMM_DIGITS], m_o[GEMM_DIGITS];
     int64_t k_size[GEMM_K_DIGITS], k_a[GEMM_K_DIGITS], k_b[GEMM_K_DIGITS];
     int64_t n, n_b, n_o;
@@ -24,6 +25,11 @@ typedef struct gemm {
 
 /* Launches nothing when there is no output element, writes zeros when k is empty. */
 mare_status gemm_lower(lowering *l, const gemm *g);
+
+/* Lays out b as the product's kernels read it, where that pays when `times` products use it: what
+ * tells of b, from then on good for all of them, is in g->b, b_at, k_b, n_b, batch_b and panel.
+ * gemm_lower() does it by itself for a product whose b nobody has prepared. */
+mare_status gemm_prepare(lowering *l, gemm *g, int64_t times);
 
 /* sum + x * y for references, in doubles or, of MARE_I32, in integers that wrap around. */
 double gemm_ref_add(mare_dtype t, double sum, double x, double y);

@@ -13,20 +13,17 @@ int64_t gemm_k(const gemm *g);
 typedef struct gemm_form {
     int64_t m, k, outer; /* outer: batches and slices */
     int64_t lanes;       /* of the register kernels */
-    int panel;           /* columns of b's panels; 0: b lies as it was given */
     int a_pair, b_pair;  /* two at once: 0 no, 1 along k, 2 along m or n */
     bool a_four, b_four; /* four at once along m or n */
     int k_digits;        /* 0: one digit of k; 1: up to three; 2: four */
 } gemm_form;
 
-/* first: of a and b in their bindings; m to panel are set. */
+/* first: of a and b in their bindings; m to lanes are set. */
 void gemm_form_operands(gemm_form *f, const gemm *g, const uint32_t first[2]);
 /* Adds the kernels to a launch that has its bindings and parameters. */
 mare_status gemm_offer(lowering *l, launch *x, const gemm *g, const gemm_form *f);
 
-/* Columns of a panel when it pays to lay out b in panels, else 0. */
-int gemm_panel(const lowering *l, const gemm *g, int64_t lanes);
-/* Lays it out so: b's strides become those of the panels, n_b the distance between two. */
-mare_status gemm_pack(lowering *l, gemm *g, int panel, int64_t lanes);
+/* Lanes of the register kernel: one SIMD vector of a CPU, or enough to fill a GPU's. */
+int64_t gemm_lanes(const lowering *l);
 
 #endif

@@ -124,19 +124,37 @@ static mare_status offer_panels(choice *c) {
     bool rest = k[0] % inner != 0 || c->f->k % inner != 0;
     mare_status status = MARE_OK;
     for (int i = 0; i < 3 && !status; i++) {
-        int r = at_most(c->f->m, rows[i]), columns = c->f->panel / (int)c->f->lanes;
+        int r = at_most(c->f->m, rows[i]), columns = c->g->panel / (int)c->f->lanes;
         status = offer(c, lower_text(c->l, "vectors%dx%d", r, columns), "matmul/vectors.comp",
                        lower_text(c->l,
                                   "BUFFERS 2\nLANES %d\nR %d\nC %d\nU0 %d\nU1 %d\nREST %d\n"
                                   "A_ALONG_K %d\n%s",
                                   (int)c->f->lanes, r, columns, (int)inner, (int)middle, rest,
                                   c->g->k_a[0] == 1, type_define(c->g)),
-                       c->f->lanes, r, c->f->panel);
+                       c->f->lanes, r, c->g->panel);
     }
     if (!c->x->tune_key) return lower_error(c->l);
     c->x->tune_key =
         lower_text(c->l, "%s/u%d.%d%s", c->x->tune_key, (int)inner, (int)middle, rest ? "r" : "");
     return status;
+}
+
+/* For the same CPUs: few rows, and both factors along k, whose outer digits go on where the inner
+ * one ends. */
+static bool are_dots(const choice *c) {
+    const gemm *g = c->g;
+    return c->l->caps->has[DEV_UNIFORM_LOADS] && c->f->lanes == c->l->caps->subgroup &&
+           c->f->m <= 8 && g->k_a[0] == 1 && g->k_b[0] == 1 && g->k_size[1] == 1 &&
+           g->k_size[3] == 1 &&
+           (g->k_size[2] == 1 || (g->k_a[2] == g->k_size[0] && g->k_b[2] == g->k_size[0]));
+}
+
+static mare_status offer_dots(choice *c) {
+    int rows = at_most(c->f->m, 4), columns = at_most(c->g->n, 8 / rows * 2 < 8 ? 4 : 8);
+    return offer(c, lower_text(c->l, "dots%dx%d", rows, columns), "matmul/dots.comp",
+                 lower_text(c->l, "BUFFERS 2\nLANES %d\nR %d\nC %d\n%s", (int)c->f->lanes, rows,
+                            columns, type_define(c->g)),
+                 c->f->lanes, rows, columns);
 }
 
 /* For GPUs: tiles through shared memory. */
@@ -183,7 +201,7 @@ static const char *key_of(const choice *c) {
                       mare_dtype_name(c->g->o.dtype), (long long)power_of_two(f->m),
                       (long long)power_of_two(c->g->n), (long long)power_of_two(f->k),
                       (long long)power_of_two(f->outer), f->a_pair, f->a_four, f->k_digits,
-                      f->panel ? "p" : "b", f->b_pair, f->b_four);
+                      c->g->panel ? "p" : "b", f->b_pair, f->b_four);
 }
 
 mare_status gemm_offer(lowering *l, launch *x, const gemm *g, const gemm_form *f) {
@@ -191,11 +209,13 @@ mare_status gemm_offer(lowering *l, launch *x, const gemm *g, const gemm_form *f
     int64_t batches = gemm_product(g->batch_size, g->batches);
     bool cpu = l->caps->type == DEV_CPU;
     x->flops = 2.0 * (double)f->m * (double)g->n * (double)f->k * (double)batches;
-    if (!f->panel && x->flops < 2.0 * SMALL) return offer_rows(&c, 2, 2, false);
+    if (!g->panel && x->flops < 2.0 * SMALL) return offer_rows(&c, 2, 2, false);
     x->tune_key = key_of(&c);
     if (!x->tune_key) return lower_error(l);
-    if (f->panel) return offer_panels(&c);
+    if (g->panel) return offer_panels(&c);
+    mare_status status = are_dots(&c) ? offer_dots(&c) : MARE_OK;
+    if (status) return status;
     if (cpu) return offer_vectors(&c);
-    mare_status status = offer_rows(&c, 4, 2, false);
+    status = offer_rows(&c, 4, 2, false);
     return status ? status : offer_tiles(&c);
 }

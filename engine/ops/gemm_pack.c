@@ -5,11 +5,18 @@
 enum { LEAST_ROWS = 8, LEAST_WORK = 32768 };
 enum { STEPS = 32 }; /* of k that a workgroup lays out */
 
-int gemm_panel(const lowering *l, const gemm *g, int64_t lanes) {
-    int64_t m = gemm_m(g), work = m * g->n * gemm_k(g);
-    if (!l->caps->has[DEV_UNIFORM_LOADS] || lanes != l->caps->subgroup) return 0;
-    if (m < LEAST_ROWS || work < LEAST_WORK) return 0;
-    return (int)(g->n <= lanes ? lanes : 2 * lanes);
+/* Can the kernels of panels run, and are they worth their while? */
+static bool has_panels(const lowering *l, const gemm *g) {
+    return l->caps->has[DEV_UNIFORM_LOADS] && gemm_lanes(l) == l->caps->subgroup &&
+           gemm_m(g) * g->n * gemm_k(g) >= LEAST_WORK;
+}
+
+/* Columns of b's own panels for few rows, where whole ones lie along n, else 0. */
+static int own_panel(const gemm *g, int64_t lanes) {
+    int64_t m = gemm_m(g);
+    for (int columns = m <= 3 ? 8 : 4; columns > 0 && g->n_b == 1; columns /= 2)
+        if (g->n % (columns * lanes) == 0) return (int)(columns * lanes);
+    return 0;
 }
 
 static void push_four(launch *x, const int64_t *v) {
@@ -31,7 +38,16 @@ static void push_params(launch *x, const gemm *g, uint32_t first, int digits, in
         push_four(x, (const int64_t[]){batch[i][0], batch[i][1], 0, 0});
 }
 
-mare_status gemm_pack(lowering *l, gemm *g, int panel, int64_t lanes) {
+mare_status gemm_prepare(lowering *l, gemm *g, int64_t times) {
+    if (g->panel || !has_panels(l, g)) return MARE_OK;
+    int64_t lanes = gemm_lanes(l);
+    if (gemm_m(g) * times < LEAST_ROWS) {
+        int own = own_panel(g, lanes);
+        g->panel = own;
+        if (own) g->n_b = own;
+        return MARE_OK;
+    }
+    int panel = (int)(g->n <= lanes ? lanes : 2 * lanes);
     int64_t k = gemm_k(g), panels = (g->n + panel - 1) / panel, size = panels * k * panel;
     int64_t batch[GEMM_BATCH][2], batches = 1;
     int digits = 0, k_digits = GEMM_K_DIGITS;
@@ -50,6 +66,7 @@ mare_status gemm_pack(lowering *l, gemm *g, int panel, int64_t lanes) {
     shape s = shape_of(1, batches * size);
     packed.b = lower_scratch(l, g->b.dtype, &s);
     packed.b_at = 0;
+    packed.panel = panel;
     packed.n_b = k * panel;
     packed.k_b[0] = panel;
     for (int i = 1; i < GEMM_K_DIGITS; i++)

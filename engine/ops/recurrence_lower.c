@@ -27,6 +27,7 @@ typedef struct work {
     int64_t bias, projection, lengths; /* where they start in them */
     int64_t product, kept;             /* and step by step what a product gives and takes */
     operand y, other[2], grad;         /* other: the products, or the result's gradient */
+    gemm ready[2][2];                  /* products with w and p, as the first step has them */
 } work;
 
 /* ---- Weights ------------------------------------------------------------------------------ */
@@ -245,8 +246,14 @@ static operand scratch_of(const work *k, int dir, int64_t at, int64_t n) {
     return part;
 }
 
-/* The product's region = a times b, or times b transposed. */
-static mare_status multiply(work *k, int dir, const operand *a, const operand *b, bool transposed) {
+/* The factors of a step's products. */
+typedef enum factor { FACTOR_W, FACTOR_P } factor;
+
+/* The product's region = a times a factor, or times its transpose. All steps share the factor,
+ * which the first of them lays out. */
+static mare_status multiply(work *k, int dir, const operand *a, factor which, bool transposed) {
+    const operand *b = which == FACTOR_W ? &k->w[dir] : &k->p[dir];
+    gemm *ready = &k->ready[dir][which];
     gemm g = {.family = "recurrence/f32", .a = *a, .b = *b};
     int n = transposed ? 0 : 1;
     for (int i = 0; i < GEMM_DIGITS; i++)
@@ -263,6 +270,17 @@ static mare_status multiply(work *k, int dir, const operand *a, const operand *b
     g.k_b[0] = b->view.stride[1 - n];
     g.n_b = b->view.stride[n];
     g.n_o = 1;
+    if (ready->family) {
+        gemm step = g;
+        g = *ready;
+        g.a = step.a;
+        g.m_a[0] = step.m_a[0];
+        g.k_a[0] = step.k_a[0];
+    } else {
+        mare_status status = gemm_prepare(k->l, &g, k->d.steps);
+        if (status) return status;
+        *ready = g;
+    }
     return gemm_lower(k->l, &g);
 }
 
@@ -276,18 +294,18 @@ static mare_status multiply_step(work *k, const span *s, int stage) {
         operand a;
         if (!k->gradient && stage == 0) {
             a = columns_of(k, &k->y, dir, before, recurrence_h(d), d->out);
-            status = multiply(k, dir, &a, &k->w[dir], true);
+            status = multiply(k, dir, &a, FACTOR_W, true);
         } else if (!k->gradient) {
             a = columns_of(k, &k->y, dir, after, d->m, d->hidden);
-            status = multiply(k, dir, &a, &k->p[dir], true);
+            status = multiply(k, dir, &a, FACTOR_P, true);
         } else if (stage == 1) {
             /* gru's are not side by side in a row */
             a = k->a->cell == CELL_GRU ? scratch_of(k, dir, k->kept, d->gates)
                                        : columns_of(k, &k->grad, dir, after, 0, d->gates);
-            status = multiply(k, dir, &a, &k->w[dir], false);
+            status = multiply(k, dir, &a, FACTOR_W, false);
         } else if (k->a->projected) {
             a = columns_of(k, &k->grad, dir, after, recurrence_dh(d), d->out);
-            status = multiply(k, dir, &a, &k->p[dir], false);
+            status = multiply(k, dir, &a, FACTOR_P, false);
         }
     }
     return status;

@@ -2,8 +2,8 @@
 // (lanes.glsl): a workgroup is one subgroup, which keeps R rows of C vectors of columns in registers.
 // For each step of k it loads C vectors of b and broadcasts R elements of a, and nothing else.
 //
-// b lies in panels (pack.comp): C * LANES columns, each step of k behind the one before; b_n is the
-// distance from one panel to the next. A turn of the loop takes U0 steps of k's inner digit, and U1 of
+// b lies in panels of C * LANES columns; b_n is the distance from one panel to the next. They are
+// pack.comp's, each step of k behind the one before, or for a few rows b's own. A turn of the loop takes U0 steps of k's inner digit, and U1 of
 // the middle one (1, unless U0 is the whole inner digit): what the driver does to keep sums over a turn
 // costs as much as two steps. A_ALONG_K: a's neighbours lie along k. K is not 0.
 //
@@ -33,12 +33,12 @@ uint64_t row[R]; // where each row of a starts, in bytes
 
 // N0 by N1 steps of k from the one that the loops are at.
 #define TURN(N0, N1) \
-    uint64_t turn_a = a1 + uint64_t(k) * a_step, turn_b = b1 + BYTES(k * C * LANES); \
+    uint64_t turn_a = a1 + uint64_t(k) * a_step, turn_b = b1 + uint64_t(k) * b_step; \
     EACH(u1, N1) EACH(u0, N0) { \
         uint64_t from_a = turn_a + uint64_t(u1) * a_step1; \
-        BUFFER from_b = BUFFER(turn_b + uint64_t(u1) * b_step1); \
+        BUFFER from_b = BUFFER(turn_b + uint64_t(u1) * b_step1 + uint64_t(u0) * b_step); \
         T bv[C]; \
-        EACH(c, C) bv[c] = LOAD(from_b, (u0 * C + c) * LANES); \
+        EACH(c, C) bv[c] = LOAD(from_b, c * LANES); \
         EACH(r, R) { \
             T av = A_AT(r, u0); \
             EACH(c, C) acc[r][c] = MULTIPLY_ADD(av, bv[c], acc[r][c]); \
@@ -67,7 +67,8 @@ void main() {
     }
     uint64_t a0 = address[0] + BYTES(p.a), b0 = address[1] + BYTES(p.b + panel * b_n);
     // Copied out of the parameter block, which is read again at each use.
-    uint64_t a_step = BYTES(a_k.x), a_step1 = BYTES(a_k.y), b_step1 = BYTES(b_k.y);
+    uint64_t a_step = BYTES(a_k.x), a_step1 = BYTES(a_k.y);
+    uint64_t b_step = BYTES(b_k.x), b_step1 = BYTES(b_k.y);
     int size0 = k_size0, size1 = k_size1, size2 = k_size2, k_count = K;
     int k2 = p.slice * k_part;
     int k2_end = min(k2 + k_part, (k_count + size0 * size1 - 1) / (size0 * size1));
