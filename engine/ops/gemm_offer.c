@@ -115,7 +115,8 @@ static mare_status offer_vectors(choice *c) {
  * loop takes are shaders/matmul/vectors.comp's. */
 static mare_status offer_panels(choice *c) {
     enum { TURN = 8, TURNS = 16 /* steps of the inner digit, and of two digits together */ };
-    static const int rows[] = {12, 8, 4};
+    enum { MOST_ROWS = 14 };
+    static const int sums[] = {24, 16, 8}; /* vectors of them; as many rows for each column */
     const int64_t *k = c->g->k_size;
     int64_t inner = k[0] < TURN ? k[0] : TURN, middle = 1;
     if (inner == k[0])
@@ -124,7 +125,8 @@ static mare_status offer_panels(choice *c) {
     bool rest = k[0] % inner != 0 || c->f->k % inner != 0;
     mare_status status = MARE_OK;
     for (int i = 0; i < 3 && !status; i++) {
-        int r = at_most(c->f->m, rows[i]), columns = c->g->panel / (int)c->f->lanes;
+        int columns = c->g->panel / (int)c->f->lanes, rows = sums[i] / columns;
+        int r = at_most(c->f->m, rows < MOST_ROWS ? rows : MOST_ROWS);
         status = offer(c, lower_text(c->l, "vectors%dx%d", r, columns), "matmul/vectors.comp",
                        lower_text(c->l,
                                   "BUFFERS 2\nLANES %d\nR %d\nC %d\nU0 %d\nU1 %d\nREST %d\n"

@@ -1,8 +1,9 @@
 #include "ops/gemm_internal.h"
 
-/* The least rows for which to lay out b: each of its elements is then used so often. And the least
- * multiplications: below, the launch costs more than it saves. */
-enum { LEAST_ROWS = 8, LEAST_WORK = 32768 };
+/* The least rows for which to lay out b, each of whose elements is then used so often; where b has
+ * panels of its own, which are read at half the speed; and the least multiplications: below, the
+ * launch costs more than it saves. */
+enum { LEAST_ROWS = 8, LEAST_ROWS_OWN = 32, LEAST_WORK = 32768 };
 enum { STEPS = 32 }; /* of k that a workgroup lays out */
 
 /* Can the kernels of panels run, and are they worth their while? */
@@ -40,13 +41,14 @@ static void push_params(launch *x, const gemm *g, uint32_t first, int digits, in
 
 mare_status gemm_prepare(lowering *l, gemm *g, int64_t times) {
     if (g->panel || !has_panels(l, g)) return MARE_OK;
-    int64_t lanes = gemm_lanes(l);
-    if (gemm_m(g) * times < LEAST_ROWS) {
-        int own = own_panel(g, lanes);
+    int64_t lanes = gemm_lanes(l), rows = gemm_m(g) * times;
+    int own = own_panel(g, lanes);
+    if (own && rows < LEAST_ROWS_OWN) {
         g->panel = own;
-        if (own) g->n_b = own;
+        g->n_b = own;
         return MARE_OK;
     }
+    if (rows < LEAST_ROWS) return MARE_OK;
     int panel = (int)(g->n <= lanes ? lanes : 2 * lanes);
     int64_t k = gemm_k(g), panels = (g->n + panel - 1) / panel, size = panels * k * panel;
     int64_t batch[GEMM_BATCH][2], batches = 1;
