@@ -43,6 +43,8 @@ end
 
 local function device_of(run) return ("%s, %s"):format(run.device, run.driver) end
 
+local function by_processor(ratio) return (", %.2f by processor time"):format(ratio) end
+
 ---The comparison as text: one line a figure, then the median of each family's speeds.
 ---@param run {device: string, driver: string, limits: table?, rows: bench.row[]}
 ---@param earlier {device: string, driver: string, limits: table?, rows: bench.row[]}
@@ -64,18 +66,21 @@ function compare.text(run, earlier)
         local row = pair.row
         lines[#lines + 1] = ("%-11s %-42s %-24s %5.2f%s%s"):format(row.family, row.case, row.figure,
             pair.ratio, pair.speed and " times as fast" or " times the value",
-            pair.processor and (", %.2f by processor time"):format(pair.processor) or "")
+            pair.processor and by_processor(pair.processor) or "")
         if pair.speed then
             if not families[row.family] then
-                families[row.family] = {}
+                families[row.family] = { speeds = {}, processor = {} }
                 order[#order + 1] = row.family
             end
-            table.insert(families[row.family], pair.ratio)
+            table.insert(families[row.family].speeds, pair.ratio)
+            table.insert(families[row.family].processor, pair.processor)
         end
     end
-    for _, family in ipairs(order) do
-        lines[#lines + 1] = ("%-11s median of %-32d %-24s %5.2f times as fast"):format(family,
-            #families[family], "", measure.median(families[family]))
+    for _, name in ipairs(order) do
+        local family = families[name]
+        lines[#lines + 1] = ("%-11s median of %-32d %-24s %5.2f times as fast%s"):format(name,
+            #family.speeds, "", measure.median(family.speeds),
+            #family.processor > 0 and by_processor(measure.median(family.processor)) or "")
     end
     if only > 0 then
         lines[#lines + 1] = ("%d figures are in this run only"):format(only)

@@ -187,7 +187,7 @@ describe("compare", function()
             "0.50 times the value", "3.00 by processor time", "1 figures are in this run only" } do
             check.truthy(text:find(part, 1, true), text)
         end
-        check.truthy(text:find("gemm +median of 2 +2.00 times as fast"), text)
+        check.truthy(text:find("gemm +median of 2 +2.00 times as fast, 3.00 by"), text)
         local same = compare.text(run, run)
         check.truthy(not same:find("the earlier:", 1, true), same)
         check.truthy(not same:find("run only", 1, true), same)
