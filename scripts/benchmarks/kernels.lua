@@ -55,12 +55,18 @@ local function once(work)
     return bytes
 end
 
--- The device's seconds in launches of one run, and the processor's in all of it.
-local function timed(work)
+-- Of `n` runs one after the other: the device's seconds in launches of one, and the processor's in
+-- all that one takes.
+local function timed(work, n)
     local clock = os.clock()
-    local busy = mare.profile(function() once(work) end).busy
-    return busy, os.clock() - clock
+    local busy = mare.profile(function()
+        for _ = 1, n do once(work) end
+    end).busy
+    return busy / n, (os.clock() - clock) / n
 end
+
+-- Short runs are timed together, so that what a profile costs by itself is spread over them.
+local LONG, TOGETHER = 0.01, 32 -- seconds; at most
 
 local function measured(case, dtype, limits, budget)
     local work = case.make(dtype)
@@ -69,7 +75,8 @@ local function measured(case, dtype, limits, budget)
     local written = once(work)
     mare.synchronize()
     local first = mare.fs.time() - start
-    local seconds, processor = measure.samples(budget, function() return timed(work) end)
+    local n = math.max(1, math.min(TOGETHER, math.ceil(LONG / timed(work, 1))))
+    local seconds, processor = measure.samples(budget, function() return timed(work, n) end)
     seconds = measure.median(seconds)
     local flops = work.flops or 0
     local bytes = work.bytes or kernels.bytes_of(work.inputs) + written
