@@ -1,5 +1,6 @@
 /* Fusion: what becomes one launch, counted on plans without a device; rounding on a device. */
 #include "op_check.h"
+#include "ops/norm.h"
 #include "paper.h"
 
 TestSuite(fuse, .init = paper_setup, .fini = paper_teardown);
@@ -243,4 +244,43 @@ Test(fuse, halves_round_within_a_chain) {
     }
     graph_scope_end(&c.g);
     checker_close(&c);
+}
+
+/* How often the launches bind a tensor of so many bytes. */
+static int passes_over(const plan *p, uint64_t bytes) {
+    int n = 0;
+    for (int i = 0; i < p->n_steps; i++)
+        for (int k = 0; k < p->steps[i].n_bindings; k++)
+            n += p->steps[i].bindings[k].bytes >= bytes;
+    return n;
+}
+
+/* Batch norm with what stands before and behind it. Forward: statistics, then the result. Backward:
+ * the slope of the activation, the sums, the gradient. */
+Test(fuse, batch_norm_goes_over_its_input_twice_each_way) {
+    enum { SAMPLES = 8, CHANNELS = 32, PLACES = 12 * 12 };
+    dev_caps many = caps;
+    many.storage_buffers = 16;
+    shape s = shape_of(3, SAMPLES, CHANNELS, PLACES), per_channel = shape_of(1, CHANNELS);
+    node *x = op_reshape(&g, leaf(SAMPLES, CHANNELS * PLACES), &s);
+    node *w = op_reshape(&g, leaf(1, CHANNELS), &per_channel);
+    node *b = op_reshape(&g, leaf(1, CHANNELS), &per_channel);
+    node *gy = op_reshape(&g, leaf(SAMPLES, CHANNELS * PLACES), &s);
+    node *in[] = {x, w, b}, *grad[3];
+    for (int i = 0; i < 3; i++)
+        in[i]->requires_grad = in[i]->leaf = true;
+    norm_options o = {1e-5, CHANNELS, SAMPLES * PLACES, true};
+    node *y = map1("relu", op_norm_rows_by(&g, x, op_norm_moments(&g, x, true), &o, w, b));
+    cr_assert_eq(graph_grad(&g, y, gy, in, 3, grad), MARE_OK, "%s", error.text);
+    uint64_t bytes = sizeof(float) * SAMPLES * CHANNELS * PLACES;
+    node *roots[] = {y, grad[0], grad[1], grad[2]};
+    plan *p = plan_of(&many, PASS_ALL, roots, 1);
+    cr_expect_eq(p->n_steps, 2, "%s", labels(p));
+    cr_expect_eq(passes_over(p, bytes), 3, "x, x, y: %d", passes_over(p, bytes));
+    plan_free(p);
+    p = plan_of(&many, PASS_ALL, roots, 4);
+    cr_expect_eq(p->n_steps, 5, "%s", labels(p));
+    /* x; x, its norm, y; the norm, whose memory the slope takes, and gy; x and it; and gx */
+    cr_expect_eq(passes_over(p, bytes), 11, "%s: %d", labels(p), passes_over(p, bytes));
+    plan_free(p);
 }

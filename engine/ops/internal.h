@@ -68,6 +68,7 @@
     X(norm_rows)                                                                                   \
     X(norm_rows_grad)                                                                              \
     X(norm_moments)                                                                                \
+    X(norm_sums)                                                                                   \
     X(sample)                                                                                      \
     X(sample_spread)                                                                               \
     X(sample_dot)                                                                                  \

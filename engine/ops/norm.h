@@ -15,8 +15,11 @@ typedef struct norm_options {
 
 /* (x - mean) / sqrt(variance + eps) * weight + bias; weight and bias may be null. */
 node *op_norm_rows(graph *g, node *x, const norm_options *o, node *weight, node *bias);
-/* [rows, 2]: mean and variance (over the number of elements) of each row; not centred: 0 and the
- * mean square. */
+/* The same by moments that were taken of x already (op_norm_moments; null: none were). */
+node *op_norm_rows_by(graph *g, node *x, node *moments, const norm_options *o, node *weight,
+                      node *bias);
+/* [rows, 3]: mean and variance (over the number of elements) of each row, and what rounding took
+ * from the mean; not centred: 0, the mean square and 0. */
 node *op_norm_moments(graph *g, node *x, bool centred);
 
 #endif

@@ -73,7 +73,7 @@ static node *moved(graph *g, node *running, node *now, double momentum) {
     return op_float_like(g, op_expr(g, "old + share * (now - old)", names, nodes, 3), running);
 }
 
-/* Column `which` of moments [rows, 2], scaled, without a gradient. */
+/* Column `which` of moments [rows, 3], scaled, without a gradient. */
 static node *statistic(graph *g, node *moments, int which, double scale) {
     node *column = op_squeeze(g, op_narrow(g, op_detach(g, moments), 1, which, 1), 1);
     return scale == 1 ? column : op_map_scalar(g, "mul", column, scale);
@@ -159,8 +159,8 @@ static bool build_batch_norm(graph *g, const call_value *v, node **out) {
     if (!a.from_input) return by_running(g, &a, out);
     node *x = as_rows(g, a.x, s->dim[0], s->dim[1], product(s, 2, s->rank));
     norm_options o = {a.eps, s->dim[1], count, true};
-    node *moments = op_norm_moments(g, op_detach(g, x), true);
-    out[0] = like_input(g, op_norm_rows(g, x, &o, a.weight, a.bias), a.x);
+    node *moments = op_norm_moments(g, x, true);
+    out[0] = like_input(g, op_norm_rows_by(g, x, moments, &o, a.weight, a.bias), a.x);
     out[1] = moved(g, a.mean, statistic(g, moments, 0, 1), a.momentum);
     double unbiased = (double)count / (double)(count - 1);
     out[2] = moved(g, a.var, statistic(g, moments, 1, unbiased), a.momentum);
@@ -175,10 +175,10 @@ static bool build_instance_norm(graph *g, const call_value *v, node **out) {
     if (!a.from_input) return by_running(g, &a, out);
     node *x = as_rows(g, a.x, 1, s->dim[0] * s->dim[1], count);
     norm_options o = {a.eps, s->dim[1], count, true};
-    out[0] = like_input(g, op_norm_rows(g, x, &o, a.weight, a.bias), a.x);
+    node *moments = op_norm_moments(g, x, true);
+    out[0] = like_input(g, op_norm_rows_by(g, x, moments, &o, a.weight, a.bias), a.x);
     /* The running statistics take the mean over the samples. */
-    node *moments = op_norm_moments(g, op_detach(g, x), true);
-    shape samples = shape_of(3, s->dim[0], s->dim[1], 2);
+    shape samples = shape_of(3, s->dim[0], s->dim[1], 3);
     moments = op_mean(g, op_reshape(g, moments, &samples), 1, false);
     out[1] = moved(g, a.mean, statistic(g, moments, 0, 1), a.momentum);
     double unbiased = (double)count / (double)(count - 1);

@@ -7,9 +7,10 @@
 //
 // Defines: KIND_moments, KIND_norm or KIND_grad, or KIND_parts and KIND_sums, which leave what a part
 // of a row adds up to: the moments, and the sums of a gradient; JOIN_parts and JOIN_sums read them
-// again. CENTRED: the mean is taken off. RUNS: rows have several runs. PER_ELEMENT, PER_RUN or
-// PER_ROW: what has a weight and a bias of its own; GY_AT, WEIGHT_AT, BIAS_AT: bindings. AFTER: a
-// program takes the results (attach.glsl). What group.glsl knows.
+// again, KIND_total to give the sums of whole rows. MOMENTS_AT, SUMS_AT: the moments are there, and
+// the sums, without weights. CENTRED: the mean is taken off. RUNS: rows have several runs.
+// PER_ELEMENT, PER_RUN or PER_ROW: what has a weight and a bias of its own; GY_AT, WEIGHT_AT,
+// BIAS_AT: bindings. AFTER: a program takes the results (attach.glsl). What group.glsl knows.
 //
 // The work: a norm passes over a row three times (the mean, what the variance is about it, the
 // results), a gradient four times over x and twice over gy. 8 and 12 bytes an element reach memory
@@ -83,6 +84,12 @@ layout(std430, binding = GY_AT) readonly buffer Gy { V gy[]; };
 #endif
 #ifdef JOIN_parts
 layout(std430, binding = JOIN_parts) readonly buffer Moments { float part_moments[]; };
+#endif
+#ifdef MOMENTS_AT
+layout(std430, binding = MOMENTS_AT) readonly buffer Given { float given[]; };
+#endif
+#ifdef SUMS_AT
+layout(std430, binding = SUMS_AT) readonly buffer GivenSums { vec2 given_sums[]; };
 #endif
 #ifdef JOIN_sums
 layout(std430, binding = JOIN_sums) readonly buffer Sums { float part_sums[]; };
@@ -198,6 +205,24 @@ moments joined_moments(uint row) {
 }
 #endif
 
+#ifdef MOMENTS_AT
+moments given_moments(uint row) {
+    uint at = moments_first + (row_from + row) * 3u;
+    return moments(given[at], given[at + 2u], given[at + 1u] * ELEMENTS(length));
+}
+#endif
+
+#ifdef JOIN_sums
+vec2 joined_sums(uint row) {
+    vec2 s = vec2(0.0);
+    for (uint k = 0u; k < parts; k++) {
+        uint at = sums_first + (row * parts + k) * 2u;
+        s += vec2(part_sums[at], part_sums[at + 1u]);
+    }
+    return s;
+}
+#endif
+
 // ---- Elements ---------------------------------------------------------------------------------
 
 uint weight_base;
@@ -246,13 +271,21 @@ void main() {
 #else
     uint job = global_index();
 #endif
+#ifdef KIND_total
+    if (job >= rows) return;
+    vec2 whole = joined_sums(job);
+    result[out_first + job * 2u] = whole.x;
+    result[out_first + job * 2u + 1u] = whole.y;
+#else
     uint row = job / parts, p = job - row * parts;
     bool live = row < rows, first = live && LANE == 0u;
     uint from = p * part, end = live ? min(length, from + part) : from;
     row = live ? row : 0u;
     weight_base = (row_from + row) % groups * weights;
-#ifdef JOIN_parts
+#if defined JOIN_parts
     moments m = joined_moments(row);
+#elif defined MOMENTS_AT
+    moments m = given_moments(row);
 #else
     moments m = moments_of(row, from, end);
 #endif
@@ -267,8 +300,10 @@ void main() {
 #endif
 #ifdef KIND_moments
     if (first) {
-        result[out_first + row * 2u] = m.mean + m.rest;
-        result[out_first + row * 2u + 1u] = variance;
+        float mean = m.mean + m.rest;
+        result[out_first + row * 3u] = mean;
+        result[out_first + row * 3u + 1u] = variance;
+        result[out_first + row * 3u + 2u] = (m.mean - mean) + m.rest; // lost in rounding
     }
 #endif
 #ifdef KIND_norm
@@ -291,12 +326,13 @@ void main() {
     }
 #endif
 #ifdef KIND_grad
-#ifdef JOIN_sums
-    vec2 s = vec2(0.0);
-    for (uint k = 0u; k < parts; k++) {
-        uint at = sums_first + (row * parts + k) * 2u;
-        s += vec2(part_sums[at], part_sums[at + 1u]);
-    }
+#if defined JOIN_sums
+    vec2 s = joined_sums(row);
+#elif defined SUMS_AT
+    vec2 s = given_sums[sums_first / 2u + row_from + row];
+#ifdef WEIGHT_AT
+    s *= weight[weight_first + weight_base]; // PER_ROW
+#endif
 #else
     vec2 s = sums_of(row, from, end, m, scale);
 #endif
@@ -307,5 +343,6 @@ void main() {
     for (walk w = walk_from(row, from + LANE); w.k < end; next(w))
         write(out_first + w.at,
               ((slope(w) - s.x) - normalised(w, m, scale) * s.y) * scale);
+#endif
 #endif
 }
