@@ -322,6 +322,9 @@ static node *each_bare(graph *g, node **in) {
 static node *by_run(graph *g, node **in) {
     return op_norm_rows(g, in[0], &(norm_options){1e-5, 2, 3, true}, in[1], in[2]);
 }
+static node *by_run4(graph *g, node **in) {
+    return op_norm_rows(g, in[0], &(norm_options){1e-5, 2, 4, true}, in[1], in[2]);
+}
 static node *by_row(graph *g, node **in) {
     int64_t length = in[0]->shape.dim[0] * in[0]->shape.dim[2];
     return op_norm_rows(g, in[0], &(norm_options){1e-5, in[0]->shape.dim[1], length, true}, in[1],
@@ -363,6 +366,12 @@ static const op_case norm_cases[] = {CASE(each, 3, SHAPE3(1, 5, 7), SHAPE1(7), S
                                      BATCH(by_row, 9, 70, 1),
                                      BATCH(by_row, 3, 2, 37),
                                      BATCH(by_row, 5, 1, 3001),
+                                     /* by whole fours, in parts too */
+                                     BATCH(by_row, 3, 2, 36),
+                                     BATCH(by_row, 5, 1, 3004),
+                                     CASE(each, 3, SHAPE3(1, 300, 8), SHAPE1(8), SHAPE1(8)),
+                                     CASE(by_run4, 3, SHAPE3(1, 4, 12), SHAPE1(6), SHAPE1(6)),
+                                     BATCH(by_row_moments, 5, 1, 3004),
                                      BATCH(by_row_moments, 4, 3, 5),
                                      BATCH(by_row_moments, 1, 3, 70),
                                      BATCH(by_row_moments, 5, 1, 3001),
@@ -381,12 +390,20 @@ static node *sums_of_rows(graph *g, node **in) {
         .in = {SHAPE3(outer, rows, inner), SHAPE3(outer, rows, inner), SHAPE2(rows, 3)},           \
         .lo = 0.5, .hi = 2, .build = sums_of_rows                                                  \
     }
-static const op_case sums_cases[] = {SUMS(4, 3, 5),    SUMS(1, 3, 70),   SUMS(9, 70, 1),
-                                     SUMS(5, 1, 3001), SUMS(3, 2, 7000), {0}};
-static const op_case moments_cases[] = {
-    CASE(mean_moments, 1, SHAPE3(1, 5, 7)),    CASE(rms_moments, 1, SHAPE3(1, 5, 7)),
-    CASE(mean_moments, 1, SHAPE3(3, 4, 50)),   CASE(mean_moments, 1, SHAPE3(1, 0, 3)),
-    CASE(mean_moments, 1, SHAPE3(5, 2, 3001)), {0}};
+static const op_case sums_cases[] = {SUMS(4, 3, 5),
+                                     SUMS(1, 3, 70),
+                                     SUMS(9, 70, 1),
+                                     SUMS(5, 1, 3001),
+                                     SUMS(3, 2, 7000),
+                                     SUMS(5, 1, 3004),
+                                     {0}};
+static const op_case moments_cases[] = {CASE(mean_moments, 1, SHAPE3(1, 5, 7)),
+                                        CASE(rms_moments, 1, SHAPE3(1, 5, 7)),
+                                        CASE(mean_moments, 1, SHAPE3(3, 4, 50)),
+                                        CASE(mean_moments, 1, SHAPE3(1, 0, 3)),
+                                        CASE(mean_moments, 1, SHAPE3(5, 2, 3001)),
+                                        CASE(mean_moments, 1, SHAPE3(5, 2, 3004)),
+                                        {0}};
 /* Through the gradient of the first. */
 static node *grad_of(graph *g, node **in, bool centred) {
     norm_attr a = {.eps = 1e-5, .groups = 1, .per = 1, .centred = centred};
@@ -409,6 +426,8 @@ static const op_case norm_grad_cases[] = {
     CASE(grad_rms, 3, SHAPE3(1, 4, 9), SHAPE3(1, 4, 9), SHAPE1(9)),
     CASE(grad_row, 3, SHAPE3(4, 3, 5), SHAPE3(4, 3, 5), SHAPE1(3)),
     CASE(grad_row, 3, SHAPE3(3, 1, 3001), SHAPE3(3, 1, 3001), SHAPE1(1)),
+    CASE(grad_row, 3, SHAPE3(3, 1, 3004), SHAPE3(3, 1, 3004), SHAPE1(1)),
+    CASE(grad_each, 3, SHAPE3(1, 3, 72), SHAPE3(1, 3, 72), SHAPE1(72)),
     {0}};
 
 /* ---- Descriptors -------------------------------------------------------------------------- */
