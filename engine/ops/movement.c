@@ -463,6 +463,10 @@ static node *contiguous_case(graph *g, node **in) {
     return op_contiguous(g, op_transpose(g, in[0], 0, 1));
 }
 
+static node *contiguous_ends_case(graph *g, node **in) {
+    return op_contiguous(g, op_transpose(g, in[0], 1, 2));
+}
+
 static const op_case contiguous_cases[] = {
     {1, {{2, {13, 9}}}, -2, 2, contiguous_case, {MARE_F32}, {0}, {0}},
     {1, {{3, {3, 9, 5}}}, -2, 2, contiguous_case, {MARE_F16}, {0}, {0}},
@@ -470,6 +474,8 @@ static const op_case contiguous_cases[] = {
     {1, {{3, {3, 9, 5}}}, -2, 2, contiguous_case, {MARE_BF16}, {0}, {0}},
     {1, {{3, {3, 9, 5}}}, -128, 127, contiguous_case, {MARE_I8}, {0}, {0}},
     {1, {{2, {0, 9}}}, -2, 2, contiguous_case, {MARE_F32}, {0}, {0}},
+    {1, {{2, {36, 68}}}, -2, 2, contiguous_case, {MARE_F32}, {0}, {0}},
+    {1, {{3, {3, 8, 40}}}, -9, 9, contiguous_ends_case, {MARE_I32}, {0}, {0}},
     {0},
 };
 

@@ -182,6 +182,7 @@ static mare_status emit(lowering *l, const work *w) {
     int rank;
     int64_t count = shape_count(&w->o[0].shape);
     mare_status s = MARE_OK;
+    if (work_transposes(l, w)) return work_transpose(l, w);
     map_text *m = arena_alloc(l->mem, sizeof *m);
     if (!m) return error_no_memory(l->error, sizeof *m);
     m->w = *w;

@@ -66,6 +66,10 @@ int map_head_words(int parts);
 /* One launch that does what n do whose defines are equal. */
 mare_status map_merge(lowering *l, launch *const *part, int n, launch **out);
 
+/* Is w a copy that shaders/movement/transpose.comp can do (plan/transpose.c)? Then its launch. */
+bool work_transposes(const lowering *l, const work *w);
+mare_status work_transpose(lowering *l, const work *w);
+
 /* Does operand i fit one binding, wherever the binding's start falls? */
 bool work_fits(const lowering *l, const operand *o);
 /* The element type of an operand's storage block. */
