@@ -76,21 +76,23 @@ static const cJSON *only(const cJSON *object, const char *name) {
     return found;
 }
 
-/* A text of printable ASCII, in which `spaces` tells whether there may be any; null if it is not.
- */
-static const char *plain_text(const char *s, size_t most, bool spaces) {
+/* A text without control characters, of that length at most; a plain one is of ASCII, without
+ * spaces. Null if it is not. */
+static const char *plain_text(const char *s, size_t most, bool plain) {
     size_t n = s ? strlen(s) : 0;
     if (n == 0 || n > most) return NULL;
-    for (size_t i = 0; i < n; i++)
-        if (s[i] < (spaces ? ' ' : '!') || s[i] > '~') return NULL;
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)s[i];
+        if (c < ' ' || c == 0x7f || (plain && (c == ' ' || c > '~'))) return NULL;
+    }
     return s;
 }
 
 /* The same of a member, kept. */
 static const char *member_text(reader *r, const cJSON *object, const char *name, size_t most,
-                               bool spaces) {
+                               bool plain) {
     const cJSON *item = only(object, name);
-    const char *s = plain_text(cJSON_GetStringValue(item), most, spaces);
+    const char *s = plain_text(cJSON_GetStringValue(item), most, plain);
     return s ? arena_string(&r->f->mem, s) : NULL;
 }
 
@@ -109,7 +111,7 @@ static mare_status read_candidates(reader *r, const cJSON *all, mare_tune_record
     const cJSON *item;
     cJSON_ArrayForEach(item, all) {
         mare_tune_candidate *c = &list[out->n];
-        if (!plain_text(item->string, MAX_NAME, false) || only(all, item->string) != item)
+        if (!plain_text(item->string, MAX_NAME, true) || only(all, item->string) != item)
             return refuse(r, "has a candidate without a name of its own");
         if (!member_number(item, &c->seconds))
             return refuse(r, "has a candidate whose seconds are no number");
@@ -128,14 +130,14 @@ static bool is_hash(const char *s) {
 
 static mare_status read_record(reader *r, const cJSON *object) {
     if (!cJSON_IsObject(object)) return refuse(r, "is not an object");
-    mare_tune_record out = {.key = member_text(r, object, "key", MAX_TEXT, false), .list = ""};
+    mare_tune_record out = {.key = member_text(r, object, "key", MAX_TEXT, true), .list = ""};
     if (!out.key) return refuse(r, "has no key of plain text");
     bool pin = only(object, "pin") != NULL;
-    out.best = member_text(r, object, pin ? "pin" : "best", MAX_NAME, false);
+    out.best = member_text(r, object, pin ? "pin" : "best", MAX_NAME, true);
     if (!out.best) return refuse(r, "names no candidate");
     mare_status status = MARE_OK;
     if (!pin) {
-        out.list = member_text(r, object, "list", LIST_HASH, false);
+        out.list = member_text(r, object, "list", LIST_HASH, true);
         if (!is_hash(out.list)) return refuse(r, "has no list of 32 hexadecimal digits");
         if (!member_number(only(object, "flops"), &out.flops) ||
             !member_number(only(object, "bytes"), &out.bytes))
@@ -155,9 +157,9 @@ static mare_status read_root(reader *r, const cJSON *root) {
         return refuse(r, "it is no file of tuning records");
     if (!cJSON_IsNumber(version) || version->valuedouble != VERSION)
         return refuse(r, "it is of a version that this one does not read");
-    r->f->id = member_text(r, device, "id", LIST_HASH, false);
-    r->f->device = member_text(r, device, "name", MAX_TEXT, true);
-    r->f->driver = member_text(r, device, "driver", MAX_TEXT, true);
+    r->f->id = member_text(r, device, "id", LIST_HASH, true);
+    r->f->device = member_text(r, device, "name", MAX_TEXT, false);
+    r->f->driver = member_text(r, device, "driver", MAX_TEXT, false);
     if (!is_hash(r->f->id) || !r->f->device || !r->f->driver)
         return refuse(r, "it does not name its device");
     if (!cJSON_IsArray(records) || cJSON_GetArraySize(records) > MAX_RECORDS)

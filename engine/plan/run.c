@@ -192,9 +192,12 @@ static mare_status run_bound(run *r, const bool *donated, int *at) {
 
 mare_status plan_run(planner *p, plan *x, const given *y, storage **out, int *at) {
     run r = {.p = p, .x = x, .in = y->in, .values = y->values};
-    r.kept = calloc((size_t)x->n_buffers + 1, sizeof *r.kept);
     *at = -1;
+    if (p->running)
+        return error_set(p->g->error, MARE_E_ARGUMENT, "an evaluation within another one");
+    r.kept = calloc((size_t)x->n_buffers + 1, sizeof *r.kept);
     if (!r.kept) return error_no_memory(p->g->error, (size_t)x->n_buffers * sizeof *r.kept);
+    p->running = true;
     x->used = ++p->clock;
     p->last = x->info;
     mare_status status = run_bound(&r, y->donated, at);
@@ -207,5 +210,6 @@ mare_status plan_run(planner *p, plan *x, const given *y, storage **out, int *at
         storage_release(r.kept[i]);
     put_arenas(p);
     free(r.kept);
+    p->running = false;
     return status;
 }

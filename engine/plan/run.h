@@ -21,6 +21,7 @@ struct planner {
     uint64_t needed;          /* the most bytes of arenas that one plan asked for lately */
     int in_use;               /* how many of them a run on its way has */
     int recordings;           /* of all plans */
+    bool running;             /* a plan: who is told of its kernels' tuning runs no other */
     struct trace *trace;      /* being noted; null when none is */
 };
 

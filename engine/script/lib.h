@@ -24,6 +24,7 @@ typedef struct script {
     bool tidies;            /* tensor_tidy() is on its way */
     bool tune_next;         /* or with a tuning run */
     mare_tune_options tune; /* of that run, or of the one that is on */
+    bool telling;           /* a function is called from within the engine */
     mare_error error;       /* of calls that need no context */
 } script;
 

@@ -92,6 +92,7 @@ static int s_init(lua_State *L) {
 /* Gives the device back. Tensors that are left answer with an error. */
 static int s_close(lua_State *L) {
     script *s = script_of(L);
+    if (s->telling) return script_error(L, "an evaluation is under way");
     if (s->ctx) script_destroy_context(s);
     return 0;
 }

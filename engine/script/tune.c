@@ -125,7 +125,9 @@ static bool tell(void *user, const mare_tune_record *r) {
     if (!lua_checkstack(L, 8)) return false;
     lua_pushcfunction(L, call_told);
     lua_pushlightuserdata(L, (void *)(uintptr_t)r);
+    s->telling = true;
     bool ok = lua_pcall(L, 1, 0, 0) == LUA_OK;
+    s->telling = false;
     if (!ok) lua_rawsetp(L, LUA_REGISTRYINDEX, &error_key);
     s->running = L;
     return ok;

@@ -152,6 +152,18 @@ describe("tune", function()
         end)
     end)
 
+    it("what shows it evaluates nothing, and does not close the context", function()
+        apart(function()
+            check.fails("an evaluation within another one", tune.kernels, {
+                shapes = { square }, write = function() mare.eval(mare.ones(3):exp()) end,
+            })
+            check.fails("close: an evaluation is under way", tune.kernels, {
+                shapes = { square }, write = mare.close, force = true,
+            })
+            check.equal(mare.eval(mare.ones(2) + 1):totable(), { 2, 2 })
+        end)
+    end)
+
     it("an error in the step ends the run", function()
         apart(function()
             check.fails("boom", tune.kernels, { step = function() error("boom") end, quiet = true })
