@@ -2,7 +2,7 @@
  * that few bindings do: what its lanes go through by rows is turned, so that they read neighbours.
  * Where that would cost as much as the work itself (few queries: decoding with a cache), the
  * forward kernel reads the inputs where they lie. */
-#include "ops/attention.h"
+#include "ops/attention_part.h"
 #include "ops/internal.h"
 #include "ops/loop.h"
 
@@ -10,30 +10,11 @@
 
 enum { UNTURNED_QUERIES = 16 };
 
-/* First element and strides (batch, head, row, column) of a matrix for each batch and head. */
-typedef struct place {
-    int64_t first, step[4];
-} place;
-
-/* One launch: some batches, or some key heads of one batch. */
-typedef struct part {
-    const node *n;
-    attention_form f;
-    const operand *in;
-    operand out;
-    int64_t batch, batches, head, heads; /* of keys */
-    operand data;                        /* what lies side by side */
-    int64_t used;
-    place own, other, own2, other2, value, value2;
-    int64_t lse, delta;
-} part;
-
-static bool is(const part *p, const op *o) {
+bool attention_is(const attention_part *p, const op *o) {
     return p->n->op == o;
 }
 
-/* The part's batches and heads of an input, whose heads are `repeat` to a key head. */
-static operand cut(const operand *o, const part *p, int64_t repeat) {
+operand attention_cut(const operand *o, const attention_part *p, int64_t repeat) {
     operand r = *o;
     r.view.offset += p->batch * o->view.stride[0] + p->head * repeat * o->view.stride[1];
     r.shape.dim[0] = p->batches;
@@ -41,18 +22,19 @@ static operand cut(const operand *o, const part *p, int64_t repeat) {
     return r;
 }
 
-static place place_of(const operand *o, bool turned, int64_t first) {
-    place y = {.first = first};
+static attention_place place_of(const operand *o, bool turned, int64_t first) {
+    attention_place y = {.first = first};
     for (int d = 0; d < 4 && d < o->shape.rank; d++)
         y.step[d] = o->view.stride[turned && d >= 2 ? 5 - d : d];
     return y;
 }
 
 /* Copies an input into p->data, rows and columns exchanged in memory when turned. */
-static mare_status put(lowering *l, part *p, int input, bool turned, place *out) {
+static mare_status put(lowering *l, attention_part *p, int input, bool turned,
+                       attention_place *out) {
     const operand *o = &p->in[input];
     bool of_keys = input == 1 || input == 2;
-    operand from = cut(o, p, of_keys ? 1 : p->f.repeat), to = p->data;
+    operand from = attention_cut(o, p, of_keys ? 1 : p->f.repeat), to = p->data;
     if (turned) {
         for (int i = 0; i < 2; i++) {
             from.shape.dim[2 + i] = o->shape.dim[3 - i];
@@ -67,17 +49,17 @@ static mare_status put(lowering *l, part *p, int input, bool turned, place *out)
     return lower_map(l, "a", MARE_F32, &from, 1, &to);
 }
 
-static void push_place(launch *x, const place *p) {
+static void push_place(launch *x, const attention_place *p) {
     for (int d = 0; d < 4; d++)
         launch_i32(x, (int32_t)p->step[d]);
 }
 
-/* The words of shaders/attention/score.glsl, from scale on what does not depend on the kind. */
-static void push_params(launch *x, const part *p, int64_t own_heads, const uint32_t first[5]) {
+void attention_params(launch *x, const attention_part *p, int64_t own_heads,
+                      const uint32_t first[3]) {
     const attention_attr *a = OP_ATTR(attention_attr, p->n);
     const attention_form *f = &p->f;
-    bool keys = is(p, &op_desc_attention_grad_keys);
-    place mask = {0};
+    bool keys = attention_is(p, &op_desc_attention_grad_keys);
+    attention_place mask = {0};
     int64_t mask_size[4] = {1, 1, 1, 1};
     if (f->mask >= 0) {
         const operand *o = &p->in[f->mask];
@@ -87,9 +69,9 @@ static void push_params(launch *x, const part *p, int64_t own_heads, const uint3
         }
     }
     int64_t own_rows = keys ? f->keys : f->queries, all = keys ? f->key_heads : f->heads;
-    int64_t width = is(p, &op_desc_attention) ? f->value_width + 1
-                    : keys                    ? f->width + f->value_width
-                                              : f->width;
+    int64_t width = attention_is(p, &op_desc_attention) ? f->value_width + 1
+                    : keys                              ? f->width + f->value_width
+                                                        : f->width;
     launch_i32(x, (int32_t)p->batches);
     launch_i32(x, (int32_t)own_heads);
     launch_i32(x, (int32_t)own_rows);
@@ -109,7 +91,8 @@ static void push_params(launch *x, const part *p, int64_t own_heads, const uint3
     launch_i32(x, (int32_t)(own_rows * width));
     launch_i32(x, (int32_t)p->lse);
     launch_i32(x, (int32_t)p->delta);
-    const place *places[] = {&p->own, &p->other, &p->own2, &p->other2, &p->value, &p->value2};
+    const attention_place *places[] = {&p->own,    &p->other, &p->own2,
+                                       &p->other2, &p->value, &p->value2};
     for (int i = 0; i < 6; i++)
         launch_i32(x, (int32_t)places[i]->first);
     launch_i32(x, (int32_t)first[2]);
@@ -127,19 +110,20 @@ static void push_params(launch *x, const part *p, int64_t own_heads, const uint3
     }
     launch_u32(x, (uint32_t)(a->dropout * 16777216.0));
     launch_f32(x, (float)(1 / (1 - a->dropout)));
-    launch_i32(x, (int32_t)f->keys);
-    launch_i32(x, 0);
+    const int64_t last[] = {f->keys, p->row, p->rows, 0, 0, 0};
+    for (int i = 0; i < 6; i++)
+        launch_i32(x, (int32_t)last[i]);
 }
 
-static const char *defines_of(lowering *l, const part *p) {
+const char *attention_defines(lowering *l, const attention_part *p) {
     const attention_attr *a = OP_ATTR(attention_attr, p->n);
     return lower_text(l, "E %d\nEV %d\n%s%s%s", (int)p->f.width, (int)p->f.value_width,
                       a->has_mask ? "MASK 1\n" : "", a->causal ? "CAUSAL 1\n" : "",
                       a->dropout > 0 ? "DROPOUT 1\n" : "");
 }
 
-static mare_status emit_mask_grad(lowering *l, part *p) {
-    const char *defines = defines_of(l, p);
+static mare_status emit_mask_grad(lowering *l, attention_part *p) {
+    const char *defines = attention_defines(l, p);
     launch *x = defines ? lower_launch(l, "attention/mask_grad.comp", defines) : NULL;
     if (!x) return lower_error(l);
     uint32_t first[5] = {0}, size = lower_workgroup(l);
@@ -148,15 +132,15 @@ static mare_status emit_mask_grad(lowering *l, part *p) {
     if (!s) s = launch_bind(l, x, &p->in[p->f.mask], READ, &first[2]);
     if (s) return s;
     launch_spec(x, size);
-    push_params(x, p, p->f.heads, first);
+    attention_params(x, p, p->f.heads, first);
     uint64_t count = (uint64_t)shape_count(&p->n->shape);
     return launch_groups(l, x, (count + size - 1) / size);
 }
 
-static mare_status emit(lowering *l, part *p, bool direct) {
-    if (is(p, &op_desc_attention_grad_mask)) return emit_mask_grad(l, p);
-    bool keys = is(p, &op_desc_attention_grad_keys);
-    bool mask = p->f.mask >= 0, forward = is(p, &op_desc_attention);
+static mare_status emit(lowering *l, attention_part *p, bool direct) {
+    if (attention_is(p, &op_desc_attention_grad_mask)) return emit_mask_grad(l, p);
+    bool keys = attention_is(p, &op_desc_attention_grad_keys);
+    bool mask = p->f.mask >= 0, forward = attention_is(p, &op_desc_attention);
     bool cpu = l->caps->type == DEV_CPU;
     uint32_t lanes = cpu ? loop_group(l, 64) : lower_workgroup(l);
     lanes = lanes < 64 ? lanes : 64;
@@ -166,7 +150,7 @@ static mare_status emit(lowering *l, part *p, bool direct) {
     /* A CPU pays for loads more than for spilled registers. */
     int fours = rows_here > 4 ? 2 : 1, others = cpu ? 8 : 4;
     int chunk = columns < most ? columns : most;
-    const char *defines = defines_of(l, p);
+    const char *defines = attention_defines(l, p);
     if (defines)
         defines = lower_text(l, "%sLANES %u\nU %d\nV %d\nCHUNK %d\nKIND_%s 1\n", defines, lanes,
                              others, fours, chunk,
@@ -179,12 +163,12 @@ static mare_status emit(lowering *l, part *p, bool direct) {
     launch *x = defines ? lower_launch(l, "attention/flash.comp", defines) : NULL;
     if (!x) return lower_error(l);
     uint32_t first[5] = {0};
-    operand query = direct ? cut(&p->in[0], p, p->f.repeat) : p->data;
+    operand query = direct ? attention_cut(&p->in[0], p, p->f.repeat) : p->data;
     mare_status s = launch_bind(l, x, &query, READ, &first[0]);
     if (!s) s = launch_bind(l, x, &p->out, WRITE, &first[1]);
     if (!s && mask) s = launch_bind(l, x, &p->in[p->f.mask], READ, &first[2]);
     for (int i = 1; i < 3 && direct && !s; i++) {
-        operand o = cut(&p->in[i], p, 1);
+        operand o = attention_cut(&p->in[i], p, 1);
         s = launch_bind(l, x, &o, READ, &first[2 + i]);
     }
     if (s) return s;
@@ -196,16 +180,17 @@ static mare_status emit(lowering *l, part *p, bool direct) {
     launch_spec(x, lanes);
     int64_t heads = p->heads * (keys ? 1 : p->f.repeat);
     int64_t blocks = (rows_here + 4 * fours - 1) / (4 * fours);
-    push_params(x, p, heads, first);
+    attention_params(x, p, heads, first);
     return launch_groups(l, x, (uint64_t)(p->batches * heads * blocks));
 }
 
 /* Everything that the kernel reads, for the part, in one buffer. */
-static mare_status gather(lowering *l, part *p) {
+static mare_status gather(lowering *l, attention_part *p) {
     const attention_form *f = &p->f;
-    bool forward = is(p, &op_desc_attention), keys = is(p, &op_desc_attention_grad_keys);
-    bool mask = is(p, &op_desc_attention_grad_mask);
-    place stat = {0};
+    bool forward = attention_is(p, &op_desc_attention),
+         keys = attention_is(p, &op_desc_attention_grad_keys);
+    bool mask = attention_is(p, &op_desc_attention_grad_mask);
+    attention_place stat = {0};
     mare_status s;
     if (keys) {
         s = put(l, p, 1, false, &p->own);
@@ -229,17 +214,17 @@ static mare_status gather(lowering *l, part *p) {
 }
 
 /* Elements that gather() takes for one key head of one batch. */
-static int64_t head_words(const part *p) {
+static int64_t head_words(const attention_part *p) {
     const attention_form *f = &p->f;
     int64_t queries = f->queries * f->repeat, both = f->width + f->value_width;
-    if (is(p, &op_desc_attention)) return queries * f->width + f->keys * both;
-    if (is(p, &op_desc_attention_grad_keys))
+    if (attention_is(p, &op_desc_attention)) return queries * f->width + f->keys * both;
+    if (attention_is(p, &op_desc_attention_grad_keys))
         return 2 * queries * both + f->keys * both + 2 * queries;
     return queries * (both + 2) + f->keys * (both + f->width);
 }
 
 mare_status attention_lower(lowering *l, const node *n, const operand *in, const operand *out) {
-    part p = {.n = n, .f = attention_form_of(n), .in = in};
+    attention_part p = {.n = n, .f = attention_form_of(n), .in = in};
     const attention_form *f = &p.f;
     operand given[8];
     if (shape_count(&n->shape) == 0) return MARE_OK;
@@ -255,6 +240,7 @@ mare_status attention_lower(lowering *l, const node *n, const operand *in, const
         given[i].view.stride[3] = 1;
     }
     bool mask = n->op == &op_desc_attention_grad_mask;
+    if (attention_in_blocks(l, &p)) return attention_blocks_lower(l, &p, out);
     bool direct = n->op == &op_desc_attention && f->queries < UNTURNED_QUERIES &&
                   l->caps->storage_buffers >= 5;
     int64_t most = (int64_t)(l->caps->binding / 4) - 1024, one = head_words(&p) + 64 * 8;
@@ -268,8 +254,9 @@ mare_status attention_lower(lowering *l, const node *n, const operand *in, const
         for (p.head = 0; p.head < f->key_heads; p.head += heads) {
             p.batches = f->batches - p.batch < batches ? f->batches - p.batch : batches;
             p.heads = f->key_heads - p.head < heads ? f->key_heads - p.head : heads;
-            p.out =
-                mask ? *out : cut(out, &p, n->op == &op_desc_attention_grad_keys ? 1 : f->repeat);
+            p.out = mask ? *out
+                         : attention_cut(out, &p,
+                                         n->op == &op_desc_attention_grad_keys ? 1 : f->repeat);
             p.used = 0;
             mare_status s = MARE_OK;
             if (!direct) {

@@ -25,7 +25,8 @@ layout(std140, binding = 0) uniform Params {
     uint key_low, key_high, counter_low, counter_high;
     uint threshold;                           // of dropout, over 2^24
     float kept;                               // 1 / (1 - p)
-    int n_keys, unused;
+    int n_keys, row_from;                     // row_from: the first own row of a block, of
+    int rows, unused0, unused1, unused2;      // so many
 };
 
 // Is x minus infinity?
