@@ -284,3 +284,28 @@ Test(fuse, batch_norm_goes_over_its_input_twice_each_way) {
     cr_expect_eq(passes_over(p, bytes), 11, "%s: %d", labels(p), passes_over(p, bytes));
     plan_free(p);
 }
+
+/* The gradients of parts that follow one another are joined; where a part was not used, the rest
+ * stands amid zeros. */
+Test(fuse, the_gradient_of_a_split_is_a_concatenation) {
+    enum { PARTS = 3, WIDTH = 4 };
+    for (int missing = -1; missing < PARTS; missing += 3) {
+        node *x = leaf(6, PARTS * WIDTH), *y = NULL, *gx;
+        x->requires_grad = true;
+        for (int i = 0; i < PARTS; i++) {
+            if (i == missing) continue;
+            static const char *const how[] = {"exp", "tanh", "sin"};
+            node *part = map1(how[i], op_narrow(&g, x, 1, i * WIDTH, WIDTH));
+            y = y ? map2("mul", y, part) : part;
+        }
+        y = op_sum(&g, y, 0, false);
+        cr_assert_eq(graph_grad(&g, y, NULL, &x, 1, &gx), MARE_OK, "%s", error.text);
+        plan *p = plan_of(&caps, PASS_ALL, &gx, 1);
+        bool embeds = strstr(labels(p), "embed"), joins = strstr(labels(p), "concat");
+        cr_expect(embeds == (missing >= 0), "%s", labels(p));
+        cr_expect(joins, "%s", labels(p));
+        uint64_t bytes = sizeof(float) * 6 * PARTS * WIDTH;
+        cr_expect_lt(passes_over(p, bytes), PARTS + 4, "%s", labels(p));
+        plan_free(p);
+    }
+}

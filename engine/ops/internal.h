@@ -185,5 +185,10 @@ node *op_take_along(graph *g, node *a, node *index, int axis);
 /* slice.c: places a into shape s: element c at start + c * step, value elsewhere. */
 node *op_embed(graph *g, node *a, const shape *s, const int64_t *start, const int64_t *step,
                double value);
+/* Is n its input amid zeros, cut along one axis alone? Then which, and where the input starts. */
+bool op_embedded(const node *n, int *axis, int64_t *start);
+/* join.c: a + b. Where they are parts that follow one another amid zeros, as the gradients of what
+ * was split are, the parts are joined instead. */
+node *op_add_parts(graph *g, node *a, node *b);
 
 #endif

@@ -211,3 +211,46 @@ node *op_stack(graph *g, node *const *in, int n, int axis) {
     free(parts);
     return out;
 }
+
+/* ---- Sums of parts ------------------------------------------------------------------------ */
+
+/* What stands in a part: the inputs of a concat along the axis, or the part itself. */
+static int pieces_of(node *part, int axis, node **out) {
+    bool joined = part->op == &op_desc_concat && OP_ATTR(concat_attr, part)->axis == axis;
+    int n = joined ? part->n_in : 1;
+    for (int i = 0; i < n && out; i++)
+        out[i] = joined ? part->in[i] : part;
+    return n;
+}
+
+node *op_add_parts(graph *g, node *a, node *b) {
+    if (!a || !b) return NULL;
+    int axis, other;
+    int64_t start, from;
+    bool parts = op_embedded(a, &axis, &start) && op_embedded(b, &other, &from) && axis == other;
+    if (parts && from < start) {
+        node *swap = a;
+        a = b;
+        b = swap;
+        int64_t first = from;
+        from = start;
+        start = first;
+    }
+    if (!parts || start + a->in[0]->shape.dim[axis] != from) return op_map2(g, "add", a, b);
+    int n = pieces_of(a->in[0], axis, NULL), all = n + pieces_of(b->in[0], axis, NULL);
+    node **piece = malloc((size_t)all * sizeof *piece);
+    if (!piece) {
+        error_no_memory(g->error, (size_t)all * sizeof *piece);
+        return NULL;
+    }
+    pieces_of(a->in[0], axis, piece);
+    pieces_of(b->in[0], axis, piece + n);
+    node *joined = op_concat(g, piece, all, axis);
+    free(piece);
+    if (!joined || joined->shape.dim[axis] == a->shape.dim[axis]) return joined;
+    int64_t at[MAX_DIMS] = {0}, step[MAX_DIMS];
+    at[axis] = start;
+    for (int i = 0; i < MAX_DIMS; i++)
+        step[i] = 1;
+    return op_embed(g, joined, &a->shape, at, step, 0);
+}

@@ -392,6 +392,20 @@ const op op_desc_embed = {
     .smooth = true,
 };
 
+bool op_embedded(const node *n, int *axis, int64_t *start) {
+    if (n->op != &op_desc_embed || n->dyn[0]) return false;
+    const embed_attr *at = OP_ATTR(embed_attr, n);
+    *axis = -1;
+    for (int i = 0; i < n->shape.rank; i++) {
+        if (at->step[i] != 1) return false;
+        if (n->in[0]->shape.dim[i] == n->shape.dim[i]) continue;
+        if (*axis >= 0) return false;
+        *axis = i;
+        *start = at->start[i];
+    }
+    return *axis >= 0;
+}
+
 node *op_embed(graph *g, node *a, const shape *s, const int64_t *start, const int64_t *step,
                double value) {
     if (!a) return NULL;
