@@ -55,9 +55,10 @@ typedef struct row {
 #define NARROW "*/*x1x* */*x2x* */*x4x* */*x8x* */*x16x* */*x32x*"
 #define VECTOR "*/1x* */*x1x*"
 
-/* Lavapipe's rows were measured, on 22.3 and 26.2, over 27 products and convolutions: the kernel
- * that holds the most sums in registers wins but for convolutions with few columns, where it leaves
- * lanes idle (by a tenth on 22.3, and by 2 to 4 times on 26.2).
+/* Lavapipe's rows were measured, on 22.3 and 26.2, over some 27 products and convolutions: the
+ * kernel that holds the most sums in registers, which stands first, wins but for convolutions with
+ * few columns, where those called rows* leave lanes idle (by a tenth on 22.3, by 2 to 4 times
+ * on 26.2). Those called vectors*, for newer versions, do not. 25 had no measurement of its own.
  *
  * Those of GPUs follow from what they are like, until somebody measures one. A tile of m by n loads
  * (m + n) / mn of what it multiplies, so the largest is best as soon as there are enough tiles to

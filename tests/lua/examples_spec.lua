@@ -6,13 +6,14 @@ local check = require "check"
 local examples = arg[0]:match("^(.*/)tests/lua/") or "./"
 
 -- Runs an example; returns what it printed, a list of values a call.
-local function run(name)
+local function run(name, file)
     local printed = {}
     local env = setmetatable({
         print = function(...) printed[#printed + 1] = { ... } end,
         arg = false,
     }, { __index = _G })
-    local chunk = assert(loadfile(examples .. "examples/" .. name .. "/train.lua", "t", env))
+    local path = ("%sexamples/%s/%s"):format(examples, name, file or "train.lua")
+    local chunk = assert(loadfile(path, "t", env))
     chunk()
     return printed
 end
@@ -31,6 +32,15 @@ describe("examples", function()
         local last = printed[#printed]
         check.equal(last[1], "test accuracy")
         check.truthy(last[2] >= 90, ("%.2f %%: within the bar"):format(last[2]))
+    end)
+    it("kernels are tuned ahead, and never in a frame", function()
+        local found = {}
+        for _, line in ipairs(run("tune_kernels", "tune.lua")) do found[line[1]] = line[2] end
+        mare.set_tuning("first use")
+        check.equal(found["measured in a frame"], 0)
+        check.equal(found["measured afterwards"], 0)
+        check.equal(found.left, 0)
+        check.truthy(found.problems > 0)
     end)
     it("xor is learned to 0.05", function()
         local printed = run "xor"
