@@ -3,9 +3,12 @@
 #define _GNU_SOURCE
 #include "base/file.h"
 #include "device/internal.h"
+#include "kernel/internal.h"
 #include "kernel_kit.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -134,6 +137,52 @@ Test(cache, tuning_records_with_a_byte_wrong) {
         }
     }
     free(c.bytes);
+}
+
+/* ---- The bound ---------------------------------------------------------------------------- */
+
+static struct stat stat_of(const char *path) {
+    struct stat st;
+    cr_assert(stat(path, &st) == 0);
+    return st;
+}
+
+/* The longest unused go, and no other files; a use counts, a little late. */
+Test(cache, compiled_shaders_take_no_more_than_their_bound) {
+    cr_assert(use_all());
+    reopen();
+    char folder[512], pattern[520];
+    cr_assert(tree_cached("spirv-", folder) == TEXTS);
+    *strrchr(folder, '/') = 0;
+    snprintf(pattern, sizeof pattern, "%s/spirv-*", folder);
+    glob_t files;
+    cr_assert(glob(pattern, 0, NULL, &files) == 0 && files.gl_pathc == TEXTS);
+    uint64_t bytes = 0;
+    for (int i = 0; i < TEXTS; i++) { /* the first is the oldest */
+        const char *path = files.gl_pathv[i];
+        struct timespec at[2] = {{.tv_nsec = UTIME_OMIT},
+                                 {.tv_sec = time(NULL) - (20 - i) * 86400}};
+        cr_assert(utimensat(AT_FDCWD, path, at, 0) == 0);
+        bytes += (uint64_t)stat_of(path).st_size;
+    }
+    cache_sweep(folder, bytes);
+    cr_expect(tree_cached("spirv-", NULL) == TEXTS, "that much may be there");
+    cache_sweep(folder, bytes - 1);
+    int gone = 0;
+    uint64_t left = 0;
+    for (int i = 0; i < TEXTS; i++) {
+        bool there = file_exists(files.gl_pathv[i]);
+        gone += !there;
+        cr_expect(there == (i >= gone), "file %d", i);
+        if (there) left += (uint64_t)stat_of(files.gl_pathv[i]).st_size;
+    }
+    cr_expect(gone > 0 && left <= bytes / 4 * 3, "%d gone", gone);
+    cr_expect(tree_cached("pipelines-", NULL) == 1 && tree_cached("tuning.db", NULL) >= 1);
+    expect_start((uint64_t)gone, "what went is made again");
+    time_t now = time(NULL);
+    for (int i = 0; i < TEXTS; i++)
+        cr_expect(stat_of(files.gl_pathv[i]).st_mtime > now - 3600, "file %d was used", i);
+    globfree(&files);
 }
 
 /* ---- Files that are none, or another's ---------------------------------------------------- */

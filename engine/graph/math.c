@@ -303,7 +303,8 @@ static const struct expr_function functions[] = {
     BOTH2(maximum),
     BOTH2(mod),
     BOTH2(floordiv),
-    FLOAT2(pow),
+    /* Mesa 26's lavapipe */
+    {"pow", 2, NULL, false, .f2 = f_pow, .apart = true},
     FLOAT2(hypot),
     FLOAT2(atan2),
     {"fma", 3, NULL, false, .f3 = f_fma, .i3 = i_fma},

@@ -3,8 +3,10 @@
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/vec.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +47,14 @@ static bool whole(const char *file, size_t size, const text *id, size_t *len) {
     return h.checksum == hash_bytes(file + sizeof h, rest, 0);
 }
 
+/* The time of an entry is that of its last use, but for some hours: a start need not write. */
+static void note_use(const char *path) {
+    enum { HOURS = 12 };
+    struct stat st;
+    if (stat(path, &st) == 0 && st.st_mtime < time(NULL) - HOURS * 3600)
+        utimensat(AT_FDCWD, path, NULL, 0);
+}
+
 bool cache_read(const char *dir, const char *kind, const text *id, void **data, size_t *len) {
     char path[4096];
     void *file;
@@ -53,6 +63,7 @@ bool cache_read(const char *dir, const char *kind, const text *id, void **data, 
     if (file_read(path, ENTRY_LIMIT, &file, &size, NULL) != MARE_OK) return false;
     bool ok = whole(file, size, id, len);
     if (ok) {
+        note_use(path);
         memmove(file, (char *)file + size - *len, *len);
         *data = file;
     } else {
@@ -87,15 +98,55 @@ static bool temporary(const char *name) {
            (strncmp(name, "spirv-", 6) == 0 || strncmp(name, "pipelines-", 10) == 0);
 }
 
-void cache_sweep(const char *dir) {
+/* A compiled shader: "spirv-<key>". */
+static bool is_spirv(const char *name) {
+    return strncmp(name, "spirv-", 6) == 0 && strlen(name) == 6 + KEY_DIGITS;
+}
+
+typedef struct entry {
+    struct timespec used;
+    uint64_t bytes;
+    char name[6 + KEY_DIGITS + 1];
+} entry;
+
+static int older_first(const void *a, const void *b) {
+    const entry *x = a, *y = b;
+    if (x->used.tv_sec != y->used.tv_sec) return x->used.tv_sec < y->used.tv_sec ? -1 : 1;
+    if (x->used.tv_nsec != y->used.tv_nsec) return x->used.tv_nsec < y->used.tv_nsec ? -1 : 1;
+    return strcmp(x->name, y->name);
+}
+
+static bool file_in(const char *dir, const char *name, char *path, size_t size, struct stat *st) {
+    int n = snprintf(path, size, "%s/%s", dir, name);
+    return n > 0 && (size_t)n < size && lstat(path, st) == 0 && S_ISREG(st->st_mode);
+}
+
+void cache_sweep(const char *dir, uint64_t most) {
     char path[4096];
     struct stat st;
+    VEC(entry) list = {0};
+    uint64_t bytes = 0;
     DIR *d = opendir(dir);
     for (struct dirent *f; d && (f = readdir(d));) {
-        int n = snprintf(path, sizeof path, "%s/%s", dir, f->d_name);
-        if (temporary(f->d_name) && (size_t)n < sizeof path && lstat(path, &st) == 0 &&
-            S_ISREG(st.st_mode) && st.st_mtime < time(NULL) - LEFT_AFTER_S)
-            remove(path);
+        bool left = temporary(f->d_name);
+        if ((!left && !is_spirv(f->d_name)) || !file_in(dir, f->d_name, path, sizeof path, &st))
+            continue;
+        if (left) {
+            if (st.st_mtime < time(NULL) - LEFT_AFTER_S) remove(path);
+            continue;
+        }
+        entry e = {st.st_mtim, (uint64_t)st.st_size, ""};
+        memcpy(e.name, f->d_name, strlen(f->d_name) + 1);
+        bytes += e.bytes;
+        if (!vec_push(&list, e)) break;
     }
     if (d) closedir(d);
+    uint64_t left = bytes > most ? most - most / 4 : bytes; /* room for what comes next */
+    if (bytes > left) qsort(list.data, list.len, sizeof *list.data, older_first);
+    for (size_t i = 0; bytes > left && i < list.len; i++) {
+        /* Another process may have been here. */
+        if (file_in(dir, list.data[i].name, path, sizeof path, &st)) remove(path);
+        bytes -= list.data[i].bytes;
+    }
+    vec_free(&list);
 }

@@ -76,7 +76,9 @@ void pipelines_save_later(kernels *k);
 bool cache_read(const char *dir, const char *kind, const text *id, void **data, size_t *len);
 /* Best effort: an entry that cannot be written is written another time. */
 void cache_write(const char *dir, const char *kind, const text *id, const void *data, size_t len);
-/* Takes away what processes left that were killed while they wrote. */
-void cache_sweep(const char *dir);
+/* Takes away what processes left that were killed while they wrote; and where compiled shaders take
+ * more than so many bytes, those that were used the longest ago, until a quarter is free. */
+enum { CACHE_SPIRV = 256 << 20 };
+void cache_sweep(const char *dir, uint64_t most);
 
 #endif

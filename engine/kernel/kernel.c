@@ -83,7 +83,7 @@ void kernels_destroy(kernels *k) {
     thread_pool_destroy(k->workers);
     if (k->d) dev_wait(k->d); /* pipelines may be in use */
     pipelines_save(k);
-    if (k->compiled) cache_sweep(k->dir);
+    if (k->compiled) cache_sweep(k->dir, CACHE_SPIRV);
     for (size_t i = 0; i < k->pipelines.cap; i++)
         for (pipeline_entry *p = k->pipelines.slots[i].value; p; p = p->next)
             dev_pipeline_destroy(p->pipeline);

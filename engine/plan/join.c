@@ -5,8 +5,11 @@
  * A chain may only join a core whose other inputs are there by then. They are when they come before
  * the core by (level, place in the order): what depends on the core has a higher level. All of a
  * unit's inputs then come before its core, so units never wait for each other in a circle. */
+#include "graph/expr.h"
+#include "graph/math.h"
 #include "plan/fuse.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { A_FEW = 4 }; /* buffers of a chain that moves little: result, bias, another, output */
@@ -84,22 +87,31 @@ static bool moves_more(const fusion *f, const int *member, int n, int core) {
            fusion_buffers(f, member, n, &operands) > A_FEW;
 }
 
-/* Does a member call the power function? Mesa 26's lavapipe miscompiles it within the loops that
- * cores are made of. */
-static bool has_power(const fusion *f, const int *member, int n) {
+/* Does GLSL call a function that must stand apart? */
+static bool calls_apart(const char *glsl) {
+    const expr_function *f;
+    for (int i = 0; (f = math_function(i)) != NULL; i++) {
+        char call[48];
+        snprintf(call, sizeof call, "m_%s(", f->name);
+        if (f->apart && strstr(glsl, call)) return true;
+    }
+    return false;
+}
+
+static bool stands_apart(const fusion *f, const int *member, int n) {
     static const char *const names[MAX_ELEMENT_INPUTS] = {"a", "b", "c"};
     text glsl = {0};
     mare_dtype compute;
     for (int m = 0; m < n; m++)
         f->order[member[m]]->op->element(f->order[member[m]], names, &compute, &glsl, NULL);
-    bool power = glsl.failed || strstr(text_str(&glsl), "m_pow(") != NULL;
+    bool apart = glsl.failed || calls_apart(text_str(&glsl));
     text_free(&glsl);
-    return power;
+    return apart;
 }
 
 static void join_after(fusion *f, const int *member, int n) {
     int core = find_core(f, member, n), reads = 0;
-    if (core < 0 || has_power(f, member, n) || !binds_whole(f, core) ||
+    if (core < 0 || stands_apart(f, member, n) || !binds_whole(f, core) ||
         moves_more(f, member, n, core))
         return;
     for (int m = 0; m < n; m++) {
@@ -130,7 +142,7 @@ static int members_of(const fusion *f, int chain, int *member) {
 static void join_before(fusion *f, int *member, int n, int reduction) {
     int s = f->source[fusion_input(f, reduction, 0)];
     if (!four_bytes(f->order[s]) || f->uses[s] != 1 || !binds_whole(f, s)) return;
-    if (has_power(f, member, n)) return;
+    if (stands_apart(f, member, n)) return;
     for (int m = 0; m < n; m++)
         if (member[m] != s && fusion_is_output(f, member, n, member[m])) return;
     demand d = demand_of(f, member, n);

@@ -265,6 +265,39 @@ describe("a compiled function", function()
     end)
 end)
 
+describe("a kernel of the script's own in a compiled function", function()
+    local cube = mare.kernel {
+        name = "scaled_cube", inputs = { "x" }, outputs = { "y" }, numbers = { "scale" },
+        glsl = "y[i] = scale * x[i] * x[i] * x[i];",
+        vjp = function(ctx, gy) return gy * 3 * ctx.numbers.scale * ctx.inputs[1]:square() end,
+    }
+
+    it("trains as it does outside", function()
+        local function train(wrap)
+            local w = mare.tensor({ 0.5, -0.25, 1 }, { requires_grad = true })
+            local opt = optim.Adam({ w }, { lr = 0.05 })
+            local losses = {}
+            local step = wrap(function(x)
+                opt:zero_grad()
+                local loss = (cube(w * x, { scale = 2 }) - 1):square():mean()
+                loss:backward()
+                opt:step()
+                return loss
+            end)
+            for i = 1, 12 do losses[i] = step(mare.tensor { 1, i / 8, 2 - i / 9 }):item() end
+            return { losses, w:totable() }
+        end
+        check.equal(train(mare.compile), train(function(f) return f end))
+    end)
+
+    it("takes no number that each call gets anew, and says so", function()
+        if one_by_one then skip "one by one" end
+        local f = mare.compile(function(x, n) return cube(x, { scale = n }) end)
+        check.equal(f(mare.tensor { 1, 2 }, 3):totable(), { 3, 24 })
+        check.fails("scale must be a number", f, mare.tensor { 1, 2 }, 4)
+    end)
+end)
+
 describe("an error in a compiled function", function()
     local function matches(text, pattern)
         if not text:find(pattern) then error(("%q has no %q"):format(text, pattern), 2) end
