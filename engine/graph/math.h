@@ -15,8 +15,8 @@ struct expr_function {
     int32_t (*i1)(int32_t);
     int32_t (*i2)(int32_t, int32_t);
     int32_t (*i3)(int32_t, int32_t, int32_t);
-    /* Drivers are known that miscompile its GLSL within another kernel's loop: what calls it stays in
-     * launches of its own. */
+    /* Drivers are known that miscompile its GLSL within another kernel's loop: what calls it stays
+     * in launches of its own. */
     bool apart;
 };
 

@@ -273,7 +273,7 @@ describe("a kernel of the script's own in a compiled function", function()
     }
 
     it("trains as it does outside", function()
-        local function train(wrap)
+        local function cubes(wrap)
             local w = mare.tensor({ 0.5, -0.25, 1 }, { requires_grad = true })
             local opt = optim.Adam({ w }, { lr = 0.05 })
             local losses = {}
@@ -287,7 +287,7 @@ describe("a kernel of the script's own in a compiled function", function()
             for i = 1, 12 do losses[i] = step(mare.tensor { 1, i / 8, 2 - i / 9 }):item() end
             return { losses, w:totable() }
         end
-        check.equal(train(mare.compile), train(function(f) return f end))
+        check.equal(cubes(mare.compile), cubes(function(f) return f end))
     end)
 
     it("takes no number that each call gets anew, and says so", function()
