@@ -140,6 +140,8 @@ static mare_status take_emit(lowering *l, const take_job *j) {
     launch_u32(k, first[2] / wide);
     launch_u32(k, (uint32_t)j->row);
     launch_u32(k, (uint32_t)j->limit);
+    launch_divisor(k, (uint32_t)y->inner / wide);
+    launch_divisor(k, (uint32_t)y->picks);
     return launch_groups(l, k, (count + wg - 1) / wg);
 }
 

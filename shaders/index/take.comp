@@ -1,7 +1,11 @@
 // dst[o, j, c] = src[o, index[j], c]; EACH: of an index for each element. Words of any dtype, or
 // groups of four when WORD is uvec4. PART: src has some of the rows that there are; what is picked
 // from others is left alone.
+//
+// The work: an index, and an element read where it says and written. The division of places by sizes
+// cost a CPU more than all of it.
 #include "mare.glsl"
+#include "divide.glsl"
 
 layout(std140, binding = 0) uniform Params {
     uint count;
@@ -11,6 +15,7 @@ layout(std140, binding = 0) uniform Params {
     uint src_first, index_first, dst_first;
     uint row;   // of all, which src begins with
     uint limit; // rows that there are
+    uint inner_multiplier, inner_shift, picks_multiplier, picks_shift; // what divides by them
 };
 layout(std430, binding = 1) readonly buffer Src { WORD src[]; };
 layout(std430, binding = 2) readonly buffer Index { int index[]; };
@@ -19,9 +24,9 @@ layout(std430, binding = 3) writeonly buffer Dst { WORD dst[]; };
 void main() {
     uint i = global_index();
     if (i >= count) return;
-    uint t = i / inner;
+    uint t = divided(i, inner_multiplier, inner_shift);
     uint c = i - t * inner;
-    uint o = t / picks;
+    uint o = divided(t, picks_multiplier, picks_shift);
     uint j = t - o * picks;
 #ifdef EACH
     j = i;
