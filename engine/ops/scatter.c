@@ -145,6 +145,8 @@ static mare_status emit(lowering *l, const node *n, const char *mode, const oper
     index_steps(k, n, &y);
     for (int i = 0; i < 4; i++)
         launch_u32(k, i == 0 || (i == 3 && !starts) ? first[i] / wide : first[i]);
+    launch_divisor(k, (uint32_t)y.inner / wide);
+    launch_divisor(k, (uint32_t)y.rows);
     return launch_groups(l, k, (uint64_t)(group ? count : (count + wg - 1) / wg));
 }
 

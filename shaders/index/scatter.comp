@@ -12,6 +12,7 @@
 // ones that meet are found. SCAN reads picks indices an element, GROUP picks a row, SORTED log(picks)
 // an element, RUNS two: on lavapipe that is 30 times as fast as SORTED for 50,257 rows of 128.
 #include "mare.glsl"
+#include "divide.glsl"
 
 layout(std140, binding = 0) uniform Params {
     uint count; // of dst; of groups when each group has its own row
@@ -21,6 +22,7 @@ layout(std140, binding = 0) uniform Params {
     uint columns;                              // groups that share a row
     uint index_outer, index_pick, index_inner; // steps through index and order
     uint src_first, index_first, order_first, dst_first;
+    uint inner_multiplier, inner_shift, rows_multiplier, rows_shift; // what divides by them
 };
 layout(std430, binding = 1) readonly buffer Src { T src[]; };
 layout(std430, binding = 2) readonly buffer Index { int index[]; };
@@ -46,7 +48,7 @@ void main() {
     uint size = gl_WorkGroupSize.x, lane = gl_LocalInvocationID.x;
     uint t = group / columns;
     uint c = (group - t * columns) * size + lane;
-    uint o = t / rows;
+    uint o = divided(t, rows_multiplier, rows_shift);
     int row = int(t - o * rows);
     uint at = src_first + o * picks * inner + c;
     T value = START;
@@ -88,9 +90,9 @@ void main() {
 #ifdef STARTS
     dst[dst_first + i] = int(lower_bound(index_first, 1u, int(i)));
 #else
-    uint t = i / inner;
+    uint t = divided(i, inner_multiplier, inner_shift);
     uint c = i - t * inner;
-    uint o = t / rows;
+    uint o = divided(t, rows_multiplier, rows_shift);
     int row = int(t - o * rows);
     uint at = src_first + o * picks * inner + c;
     uint from = index_first + o * index_outer + c * index_inner;
