@@ -13,7 +13,7 @@
 // BIAS_AT: bindings. AFTER: a program takes the results (attach.glsl). What group.glsl knows.
 //
 // The work: a norm passes over a row three times (the mean, what the variance is about it, the
-// results), a gradient four times over x and twice over gy. 8 and 12 bytes an element reach memory
+// results), a gradient three times over x and twice over gy. 8 and 12 bytes an element reach memory
 // as long as a row fits a cache, so a GPU is held up by memory. A CPU is by its driver's loads, each
 // of which costs about the same for 4 bytes as for 16.
 #ifdef SUBGROUPS
@@ -27,6 +27,10 @@
 #include "math.glsl"
 #endif
 #include "group.glsl"
+
+#if defined KIND_grad && !defined JOIN_sums && !defined MOMENTS_AT && !defined SUMS_AT
+#define WITH_SLOPES // a gradient by itself takes the sums along with the moments
+#endif
 
 #ifdef FOUR
 #define V vec4
@@ -140,16 +144,43 @@ void next(inout walk w) {
 // Every so many elements a sum starts anew, so that long ones lose little.
 #define BLOCK_END(w, end) min(end, w.k + 64u * STEP)
 
+// ---- Elements ---------------------------------------------------------------------------------
+
+uint weight_base;
+uint weight_index(walk w) {
+#if defined PER_ELEMENT
+    return weight_base + w.k;
+#elif defined PER_RUN
+    return weight_base + w.run_index;
+#else
+    return weight_base;
+#endif
+}
+
+#ifdef GY_AT
+V slope(walk w) {
+    V g = gy[gy_first + w.at];
+#ifdef WEIGHT_AT
+    g *= weight[weight_first + weight_index(w)];
+#endif
+    return g;
+}
+#endif
+
 // ---- Moments ----------------------------------------------------------------------------------
 
 // The mean is mean + rest, the variance square / n.
 struct moments {
     float mean, rest, square;
+#ifdef WITH_SLOPES
+    vec2 slopes; // sums of slopes, and of slopes times how far x is from `mean`
+#endif
 };
 
 moments moments_of(uint row, uint from, uint end) {
     float n = ELEMENTS(end - from);
-    moments m = moments(0.0, 0.0, 0.0);
+    moments m;
+    m.mean = m.rest = 0.0;
 #ifdef CENTRED
     V sum = V(0.0);
     for (walk w = walk_from(row, from + LANE); w.k < end;) {
@@ -159,17 +190,27 @@ moments moments_of(uint row, uint from, uint end) {
     }
     m.mean = group_total(ADDED(sum)) / n;
 #endif
-    V away = V(0.0), square = V(0.0);
+    V away = V(0.0), square = V(0.0), slopes = V(0.0), along = V(0.0);
     for (walk w = walk_from(row, from + LANE); w.k < end;) {
-        V a = V(0.0), s = V(0.0);
+        V a = V(0.0), s = V(0.0), g = V(0.0), p = V(0.0);
         for (uint stop = BLOCK_END(w, end); w.k < stop; next(w)) {
             V d = x[x_first + w.at] - m.mean;
             a += d;
             s += d * d;
+#ifdef WITH_SLOPES
+            V y = slope(w);
+            g += y;
+            p += y * d;
+#endif
         }
         away += a;
         square += s;
+        slopes += g;
+        along += p;
     }
+#ifdef WITH_SLOPES
+    m.slopes = group_total(vec2(ADDED(slopes), ADDED(along)));
+#endif
 #ifdef CENTRED
     // What rounding left in the mean.
     vec2 sums = group_total(vec2(ADDED(away), ADDED(square)));
@@ -223,32 +264,11 @@ vec2 joined_sums(uint row) {
 }
 #endif
 
-// ---- Elements ---------------------------------------------------------------------------------
-
-uint weight_base;
-uint weight_index(walk w) {
-#if defined PER_ELEMENT
-    return weight_base + w.k;
-#elif defined PER_RUN
-    return weight_base + w.run_index;
-#else
-    return weight_base;
-#endif
-}
-
 V normalised(walk w, moments m, float scale) {
     return ((x[x_first + w.at] - m.mean) - m.rest) * scale;
 }
 
-#if defined KIND_grad || defined KIND_sums
-V slope(walk w) {
-    V g = gy[gy_first + w.at];
-#ifdef WEIGHT_AT
-    g *= weight[weight_first + weight_index(w)];
-#endif
-    return g;
-}
-
+#ifdef GY_AT
 vec2 sums_of(uint row, uint from, uint end, moments m, float scale) {
     V sum = V(0.0), along = V(0.0);
     for (walk w = walk_from(row, from + LANE); w.k < end;) {
@@ -333,6 +353,8 @@ void main() {
 #ifdef WEIGHT_AT
     s *= weight[weight_first + weight_base]; // PER_ROW
 #endif
+#elif defined WITH_SLOPES
+    vec2 s = vec2(m.slopes.x, (m.slopes.y - m.rest * m.slopes.x) * scale);
 #else
     vec2 s = sums_of(row, from, end, m, scale);
 #endif
