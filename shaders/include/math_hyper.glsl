@@ -103,29 +103,29 @@ float gauss(float x, float scale) {
     return exp_of(-h * h * scale, low * scale);
 }
 
-// erfc(z) exp(z^2) for z in 0.5..10.6: Q(t) / (1 + 2 z) with t = (z - 5/2) / (z + 5/2).
+// erfc(z) exp(z^2) for z in 0..10.6: Q(t) / (1 + 2 z) with t = (z - 2) / (z + 2).
 float erfc_scaled(float z) {
-    float t = (z - 2.5) / (z + 2.5);
-    float p = -5.361262698e-5;
-    p = fma(p, t, 0.0005223194383);
-    p = fma(p, t, 0.0004637037275);
-    p = fma(p, t, -0.004339546724);
-    p = fma(p, t, 0.0009404696372);
-    p = fma(p, t, 0.03275345706);
-    p = fma(p, t, -0.1029681348);
-    p = fma(p, t, 0.1576304592);
-    p = fma(p, t, -0.09902449242);
-    p = fma(p, t, -0.1223567742);
-    p = fma(p, t, 1.264838184);
+    float t = (z - 2.0) / (z + 2.0);
+    float p = 8.403989531e-5;
+    p = fma(p, t, 0.0001782086495);
+    p = fma(p, t, -0.0004018534859);
+    p = fma(p, t, -0.001430577016);
+    p = fma(p, t, 0.001250499876);
+    p = fma(p, t, 0.008712946244);
+    p = fma(p, t, -0.008029727637);
+    p = fma(p, t, -0.05421846246);
+    p = fma(p, t, 0.1640508716);
+    p = fma(p, t, -0.1660304835);
+    p = fma(p, t, -0.09276381454);
+    p = fma(p, t, 1.276978382);
     return p / (1.0 + 2.0 * z);
 }
 
 float m_erfc(float x) {
-    float a = min(abs(x), 10.6), near = 1.0 - erf_poly(clamp(x, -0.85, 0.85));
-    float far = gauss(a, 1.0) * erfc_scaled(a);
+    float a = min(abs(x), 10.6), far = gauss(a, 1.0) * erfc_scaled(a);
     far = a > 10.5 ? 0.0 : far;
     far = x < 0.0 ? 2.0 - far : far;
-    return is_nan(x) ? x : abs(x) < 0.5 ? near : far;
+    return is_nan(x) ? x : far;
 }
 #endif
 #ifdef USE_erf
@@ -138,10 +138,9 @@ float m_erf(float x) {
 #ifdef USE_normcdf
 float m_normcdf(float x) {
     float a = min(abs(x), 14.9), z = a * 0.707106781;
-    float near = 0.5 + 0.5 * with_sign(erf_poly(min(z, 0.85)), x);
     float far = 0.5 * gauss(a, 0.5) * erfc_scaled(z);
     far = z > 10.5 ? 0.0 : far;
     far = x > 0.0 ? 1.0 - far : far;
-    return is_nan(x) ? x : z < 0.5 ? near : far;
+    return is_nan(x) ? x : far;
 }
 #endif
