@@ -1,20 +1,11 @@
 /* The three convolutions as launches. All are matrix products over an image that is laid out with
  * its channels last and its border of zeros written out: a row of the product is a pixel (or a
  * tap), found by strides alone. What the device cannot bind at once is done in parts. */
-#include "ops/conv.h"
+#include "ops/conv_job.h"
 #include "ops/gemm.h"
 #include "ops/loop.h"
 
 #include <string.h>
-
-enum { SPACE = 2, RANK = SPACE + CONV_AXES }; /* [N, C, d, h, w] */
-
-/* One convolution, or a part of one: x, y and w have RANK axes. */
-typedef struct job {
-    conv v;
-    operand x, w, y;
-    enum { RESULT_Y, RESULT_X, RESULT_W } result;
-} job;
 
 static operand with_all_axes(const operand *o) {
     operand r = *o;
@@ -35,7 +26,7 @@ static void narrow(operand *o, int axis, int64_t start, int64_t length) {
 
 /* Inputs that have no memory of their own get some. */
 static mare_status job_of(lowering *l, const conv_attr *a, const operand *x, const operand *w,
-                          const operand *y, job *j) {
+                          const operand *y, conv_job *j) {
     const operand *given[] = {x, w, y};
     operand *own[] = {&j->x, &j->w, &j->y};
     for (int i = 0; i < 3; i++) {
@@ -242,7 +233,7 @@ static mare_status correlate(lowering *l, const char *family, const conv *v, con
     return gemm_lower(l, &g);
 }
 
-static mare_status conv_emit(lowering *l, const job *j) {
+static mare_status conv_emit(lowering *l, const conv_job *j) {
     const conv *v = &j->v;
     operand weight;
     image x;
@@ -340,7 +331,7 @@ static placing met(const conv *v, int64_t low[CONV_AXES]) {
     return p;
 }
 
-static mare_status conv_input_emit(lowering *l, const job *j) {
+static mare_status conv_input_emit(lowering *l, const conv_job *j) {
     conv v = j->v;
     axis_walk walks[CONV_AXES][MAX_WALKS];
     int n[CONV_AXES];
@@ -375,7 +366,7 @@ static mare_status conv_input_emit(lowering *l, const job *j) {
 
 /* ---- conv_weight -------------------------------------------------------------------------- */
 
-static mare_status conv_weight_emit(lowering *l, const job *j) {
+static mare_status conv_weight_emit(lowering *l, const conv_job *j) {
     const conv *v = &j->v;
     image x = image_of(&j->x), y = image_of(&j->y);
     /* Without a pixel the sums are empty, and there is nothing to lay out. */
@@ -412,13 +403,13 @@ static int64_t clamp(int64_t v, int64_t lo, int64_t hi) {
     return v < lo ? lo : v > hi ? hi : v;
 }
 
-static void take_images(job *j, int64_t start, int64_t length) {
+static void take_images(conv_job *j, int64_t start, int64_t length) {
     narrow(&j->x, 0, start, length);
     narrow(&j->y, 0, start, length);
     j->v.n = length;
 }
 
-static void take_groups(job *j, int64_t start, int64_t length) {
+static void take_groups(conv_job *j, int64_t start, int64_t length) {
     narrow(&j->x, 1, start * j->v.c, length * j->v.c);
     narrow(&j->y, 1, start * j->v.o, length * j->v.o);
     narrow(&j->w, 0, start * j->v.o, length * j->v.o);
@@ -426,20 +417,20 @@ static void take_groups(job *j, int64_t start, int64_t length) {
 }
 
 /* Of the only group. */
-static void take_filters(job *j, int64_t start, int64_t length) {
+static void take_filters(conv_job *j, int64_t start, int64_t length) {
     narrow(&j->y, 1, start, length);
     narrow(&j->w, 0, start, length);
     j->v.o = length;
 }
 
-static void take_channels(job *j, int64_t start, int64_t length) {
+static void take_channels(conv_job *j, int64_t start, int64_t length) {
     narrow(&j->x, 1, start, length);
     narrow(&j->w, 1, start, length);
     j->v.c = length;
 }
 
 /* Pixels of y along axis i, and those of x that meet them. */
-static void take_y(job *j, int i, int64_t start, int64_t length) {
+static void take_y(conv_job *j, int i, int64_t start, int64_t length) {
     conv *v = &j->v;
     int64_t first = start * v->stride[i] - v->padding[i];
     int64_t last = first + (length - 1) * v->stride[i] + v->dilation[i] * (v->kernel[i] - 1);
@@ -452,7 +443,7 @@ static void take_y(job *j, int i, int64_t start, int64_t length) {
 }
 
 /* Pixels of x along axis i, and those of y that meet them. */
-static void take_x(job *j, int i, int64_t start, int64_t length) {
+static void take_x(conv_job *j, int i, int64_t start, int64_t length) {
     conv *v = &j->v;
     int64_t s = v->stride[i], reach = v->dilation[i] * (v->kernel[i] - 1);
     int64_t first = v->padding[i] + start;
@@ -473,15 +464,15 @@ static bool laid_fits(const lowering *l, const operand *in, const placing *p) {
 /* Ways to cut a job in two; PIXELS + i is along axis i of the result (of conv_weight: of y). */
 enum { IMAGES, GROUPS, FILTERS, CHANNELS, PIXELS };
 
-static int64_t extent(const job *j, int cut) {
+static int64_t extent(const conv_job *j, int cut) {
     const conv *v = &j->v;
     const int64_t first[] = {v->n, v->groups, v->o, v->c};
     if (cut < PIXELS) return first[cut];
     return j->result == RESULT_X ? v->in[cut - PIXELS] : v->out[cut - PIXELS];
 }
 
-static job part_of(const job *whole, int cut, int64_t start, int64_t length) {
-    job j = *whole;
+static conv_job part_of(const conv_job *whole, int cut, int64_t start, int64_t length) {
+    conv_job j = *whole;
     if (cut == IMAGES)
         take_images(&j, start, length);
     else if (cut == GROUPS)
@@ -498,7 +489,7 @@ static job part_of(const job *whole, int cut, int64_t start, int64_t length) {
 }
 
 /* How to cut what cannot be bound at once; -1 when it can, or when there is nothing left to cut. */
-static int find_cut(const lowering *l, const job *j) {
+static int find_cut(const lowering *l, const conv_job *j) {
     bool x = j->result == RESULT_X;
     int64_t low[CONV_AXES];
     placing p = x ? met(&j->v, low) : padded(&j->v);
@@ -514,13 +505,14 @@ static int find_cut(const lowering *l, const job *j) {
     return -1;
 }
 
-static mare_status emit(lowering *l, const job *j) {
+static mare_status emit(lowering *l, const conv_job *j) {
+    if (j->v.c == 1 && j->v.groups > 1) return conv_depthwise_lower(l, j);
     return j->result == RESULT_X   ? conv_input_emit(l, j)
            : j->result == RESULT_W ? conv_weight_emit(l, j)
                                    : conv_emit(l, j);
 }
 
-static mare_status divide(lowering *l, const job *j) {
+static mare_status divide(lowering *l, const conv_job *j) {
     int cut = find_cut(l, j);
     if (cut < 0) return emit(l, j);
     /* Images and pixels are what the gradient of the weights sums over. */
@@ -529,7 +521,7 @@ static mare_status divide(lowering *l, const job *j) {
     operand halves[2];
     mare_status status = MARE_OK;
     for (int i = 0; i < 2 && !status; i++) {
-        job part = part_of(j, cut, i * half, i ? n - half : half);
+        conv_job part = part_of(j, cut, i * half, i ? n - half : half);
         if (sum) part.w = halves[i] = lower_scratch(l, j->w.dtype, &j->w.shape);
         status = divide(l, &part);
     }
@@ -541,20 +533,20 @@ static mare_status divide(lowering *l, const job *j) {
 
 mare_status conv_lower(lowering *l, const node *n, const operand *in, const operand *out) {
     if (shape_count(&out->shape) == 0) return MARE_OK;
-    job j;
+    conv_job j;
     mare_status status = job_of(l, OP_ATTR(conv_attr, n), &in[0], &in[1], out, &j);
     return status ? status : divide(l, &j);
 }
 
 mare_status conv_input_lower(lowering *l, const node *n, const operand *in, const operand *out) {
     if (shape_count(&out->shape) == 0) return MARE_OK;
-    job j;
+    conv_job j;
     mare_status status = job_of(l, OP_ATTR(conv_attr, n), out, &in[1], &in[0], &j);
     return status ? status : divide(l, &j);
 }
 
 mare_status conv_weight_lower(lowering *l, const node *n, const operand *in, const operand *out) {
-    job j;
+    conv_job j;
     mare_status status = job_of(l, OP_ATTR(conv_attr, n), &in[0], out, &in[1], &j);
     return status ? status : divide(l, &j);
 }
