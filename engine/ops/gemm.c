@@ -219,6 +219,7 @@ mare_status gemm_lower(lowering *l, const gemm *given) {
                          "side",
                          l->node->op->name, (long long)m, (long long)g.n, (long long)k);
     mare_status status = gemm_prepare(l, &g, 1);
+    if (!status) status = gemm_pack_rows(l, &g);
     if (status) return status;
     int64_t k_part = cut_k(&g, l->caps), slices = (outer_steps(&g) + k_part - 1) / k_part;
     if (!writes_all(&g)) g.o.after = NULL;

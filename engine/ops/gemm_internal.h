@@ -23,6 +23,9 @@ void gemm_form_operands(gemm_form *f, const gemm *g, const uint32_t first[2]);
 /* Adds the kernels to a launch that has its bindings and parameters. */
 mare_status gemm_offer(lowering *l, launch *x, const gemm *g, const gemm_form *f);
 
+/* Lays out a's rows in panels too, where they lie along m: steps of k far apart would fall into few
+ * sets of the processor's cache. */
+mare_status gemm_pack_rows(lowering *l, gemm *g);
 /* Lanes of the register kernel: one SIMD vector of a CPU, or enough to fill a GPU's. */
 int64_t gemm_lanes(const lowering *l);
 

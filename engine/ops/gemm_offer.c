@@ -111,6 +111,11 @@ static mare_status offer_vectors(choice *c) {
     return status;
 }
 
+/* Do the rows of every tile of r lie side by side in a? */
+static bool rows_lie(const choice *c, int r) {
+    return c->g->m_a[0] == 1 && c->g->m_size[0] % r == 0 && c->f->m % r == 0;
+}
+
 /* For CPUs whose driver loads whole vectors: b lies in panels. The steps of k that a turn of the
  * loop takes are shaders/matmul/vectors.comp's. */
 static mare_status offer_panels(choice *c) {
@@ -130,9 +135,9 @@ static mare_status offer_panels(choice *c) {
         status = offer(c, lower_text(c->l, "vectors%dx%d", r, columns), "matmul/vectors.comp",
                        lower_text(c->l,
                                   "BUFFERS 2\nLANES %d\nR %d\nC %d\nU0 %d\nU1 %d\nREST %d\n"
-                                  "A_ALONG_K %d\n%s",
+                                  "A_ALONG_K %d\nA_ALONG_M %d\n%s",
                                   (int)c->f->lanes, r, columns, (int)inner, (int)middle, rest,
-                                  c->g->k_a[0] == 1, type_define(c->g)),
+                                  c->g->k_a[0] == 1, rows_lie(c, r), type_define(c->g)),
                        c->f->lanes, r, c->g->panel);
     }
     if (!c->x->tune_key) return lower_error(c->l);

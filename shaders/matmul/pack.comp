@@ -1,6 +1,7 @@
-// The right factor of a product as vectors.comp reads it: panels of W columns, in which the steps of k
-// lie one behind the other. Columns past the end are copies of the last. A workgroup is one subgroup,
-// which packs STEPS steps of a panel.
+// A factor of a product as vectors.comp reads it: panels of W columns, in which the steps of k lie one
+// behind the other. Columns past the end are copies of the last. A workgroup is one subgroup, which
+// packs STEPS steps of PANELS panels: several where neighbours lie along n, so that it reads whole lines
+// of the cache; else one, whose columns' lines it goes along.
 //
 // K_DIGITS: of k, that have a stride each. B_ALONG_N: b's neighbours lie along n.
 #include "lanes.glsl"
@@ -32,34 +33,33 @@ int k_address(int k) {
 }
 
 void main() {
-    uint blocks = uint(K + STEPS - 1) / STEPS, panels = uint(N + W - 1) / W;
-    uint g = group_index();
-    if (g >= blocks * panels * uint(batches)) return;
-    uint column_tile = g / blocks;
-    int k0 = int(g - column_tile * blocks) * STEPS;
-    int rest = int(column_tile / panels), col0 = int(column_tile % panels) * W;
-    int from = b_first, lane = int(LANE);
+    int panels = (N + W - 1) / W, strips = (panels + PANELS - 1) / PANELS;
+    int blocks = (K + STEPS - 1) / STEPS, g = int(group_index());
+    if (g >= blocks * strips * batches) return;
+    int rest = g / blocks, k0 = (g - rest * blocks) * STEPS, matrix = rest / strips;
+    int panel0 = (rest - matrix * strips) * PANELS, panel_end = min(panel0 + PANELS, panels);
+    int from = b_first, lane = int(LANE), left = matrix;
     for (int i = 0; i < batch_digits; i++) {
-        from += rest % batch[i].x * batch[i].y;
-        rest /= batch[i].x;
+        from += left % batch[i].x * batch[i].y;
+        left /= batch[i].x;
     }
-    int to = (int(column_tile) * K + k0) * W;
-    int steps = min(STEPS, K - k0);
-#if B_ALONG_N
-    if (col0 + W <= N) {
-        int i = 0;
+    int k = k0, end = min(k0 + STEPS, K);
+    do {
+        int row = from + k_address(k), panel = panel0;
         do {
-            Ints row = Ints(address[0] + uint64_t(from + k_address(k0 + i) + col0) * 4);
-            EACH(c, W / LANES) o[to + i * W + c * LANES + lane] = load_ints(row, c * LANES);
-            i++;
-        } while (i < steps);
-        return;
-    }
+            int col0 = panel * W, to = ((matrix * panels + panel) * K + k) * W + lane;
+#if B_ALONG_N
+            if (col0 + W <= N) {
+                Ints whole = Ints(address[0] + uint64_t(row + col0) * 4);
+                EACH(c, W / LANES) o[to + c * LANES] = load_ints(whole, c * LANES);
+            } else
 #endif
-    int column[W / LANES];
-    EACH(c, W / LANES) column[c] = from + min(col0 + c * LANES + lane, N - 1) * b_n;
-    for (int i = 0; i < steps; i++) {
-        int row = k_address(k0 + i);
-        EACH(c, W / LANES) o[to + i * W + c * LANES + lane] = b[row + column[c]];
-    }
+            {
+                EACH(c, W / LANES)
+                    o[to + c * LANES] = b[row + min(col0 + c * LANES + lane, N - 1) * b_n];
+            }
+            panel++;
+        } while (panel < panel_end);
+        k++;
+    } while (k < end);
 }

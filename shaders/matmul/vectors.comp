@@ -5,7 +5,8 @@
 // b lies in panels of C * LANES columns; b_n is the distance from one panel to the next. They are
 // pack.comp's, each step of k behind the one before, or for a few rows b's own. A turn of the loop takes U0 steps of k's inner digit, and U1 of
 // the middle one (1, unless U0 is the whole inner digit): what the driver does to keep sums over a turn
-// costs as much as two steps. A_ALONG_K: a's neighbours lie along k. K is not 0.
+// costs as much as two steps. A_ALONG_K: a's neighbours lie along k. A_ALONG_M: those of a tile's
+// rows, none of which is past the end. K is not 0.
 //
 // Work: 2 M N K flops. The limit is the processor's two multiply-adds a cycle; R C + C + 1 vectors
 // must fit its registers (32 with AVX-512VL). Of 190 GFLOP/s that two cores of one machine give, by
@@ -46,6 +47,8 @@ uint64_t row[R]; // where each row of a starts, in bytes
     }
 #if A_ALONG_K
 #define A_AT(r, u0) BUFFER(from_a + row[r]).v[u0]
+#elif A_ALONG_M
+#define A_AT(r, u0) BUFFER(from_a + uint64_t(u0) * a_step + row[0]).v[r]
 #else
 #define A_AT(r, u0) BUFFER(from_a + uint64_t(u0) * a_step + row[r]).v[0]
 #endif
