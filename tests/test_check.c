@@ -75,7 +75,7 @@ static void caught(node *y, const char *name) {
 }
 
 Test(check, a_wrong_sum_in_softmax_is_caught) {
-    plant("softmax/softmax.comp", "sum = TOTAL(sum);", "sum = TOTAL(sum) * 1.0001;");
+    plant("softmax/softmax.comp", "sum = ROW_TOTAL(sum);", "sum = ROW_TOTAL(sum) * 1.0001;");
     begin();
     /* In the middle of a graph, whose other ops are right. */
     node *x = op_map_scalar(&c.g, "mul", drawn(5, 7, -3, 3), 2);

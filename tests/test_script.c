@@ -240,7 +240,8 @@ Test(binary, checked_launches) {
                        "print(w.grad:abs():sum():item() > 0)";
     EXPECT(shell("MARE_CHECK=1 $M -e '%s'", code), 0, "true\n");
     shell("cp -r '%s/lua' '%s/shaders' %s/", TEST_ROOT, TEST_ROOT, folder);
-    shell("sed -i 's/sum = TOTAL(sum);/sum = TOTAL(sum) * 1.001;/' %s/shaders/softmax/softmax.comp",
+    shell("sed -i 's/sum = ROW_TOTAL(sum);/sum = ROW_TOTAL(sum) * 1.001;/' "
+          "%s/shaders/softmax/softmax.comp",
           folder);
     EXPECT(shell("MARE_ROOT=%s $M -e '%s'", folder, code), 0, "true\n");
     EXPECT(shell("MARE_ROOT=%s MARE_CHECK=1 $M -e '%s'", folder, code), 1,
