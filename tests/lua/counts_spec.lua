@@ -6,7 +6,8 @@ local check = require "check"
 package.path = (arg[0]:match("^(.*/)") or "./") .. "../../scripts/benchmarks/?.lua;" .. package.path
 local nets = require "nets"
 
--- Drivers that have uniform loads lay out the factors of products, in launches that are not counted here.
+-- Drivers that have uniform loads lay out the factors of products, in launches that are not counted
+-- here.
 if not os.getenv "MARE_CAPS" then mare.init { caps = "-uniform_loads" } end
 
 -- Launches of a step with no pass and with all, on a CPU's driver (a GPU's takes fewer). Without
