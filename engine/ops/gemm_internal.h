@@ -1,5 +1,5 @@
 /* What the files of the matrix products share: gemm.c makes the launches, gemm_offer.c offers the
- * kernels that the tuner chooses among, gemm_pack.c lays out the right factor. */
+ * kernels that the tuner chooses among, gemm_pack.c lays out the factors. */
 #ifndef MARE_OPS_GEMM_INTERNAL_H
 #define MARE_OPS_GEMM_INTERNAL_H
 
